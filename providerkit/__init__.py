@@ -1,0 +1,211 @@
+"""One streaming call to any chat provider; providers are plugins that pip installs.
+
+Names are loaded on first use (PEP 562), so importing this package costs next to nothing.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from importlib.metadata import version
+
+    from .client import Client, Conversation, Models, Provider, Run, provider, run
+    from .decoders import ByContent, EventStream, JSONBody, JSONLines
+    from .errors import (
+        AuthenticationError,
+        BadRequest,
+        ConfigurationError,
+        ConnectError,
+        ContentFiltered,
+        ContextLengthExceeded,
+        Disconnected,
+        InvalidMessages,
+        InvalidOption,
+        MissingAPIKey,
+        NotFound,
+        Overloaded,
+        PluginError,
+        ProviderError,
+        ProviderKitError,
+        QuotaExhausted,
+        RateLimited,
+        RunConsumed,
+        ServerError,
+        StreamError,
+        StreamMalformed,
+        StreamTruncated,
+        TimedOut,
+        TransportError,
+        UnexpectedContent,
+        UnknownExtension,
+        UnknownModel,
+        UnknownProvider,
+        UnsupportedFeature,
+    )
+    from .events import Attempt, Event, Finish, ProviderData, ReasoningDelta, Reply, TextDelta, ToolCallDelta, Usage
+    from .hookspecs import Observer, hookimpl, hookspec
+    from .imitation import sandbox
+    from .jsonlines import JSONLinesDecoder
+    from .messages import Chat, ImagePart, Message, Model, Part, ProviderInfo, TextPart, Tool, ToolCall
+    from .plugins import activate, providers
+    from .policy import Limits, Timeouts
+    from .sse import ServerSentEvent, SSEDecoder
+    from .transport import Response, Transport
+    from .wire import Decoder, DecoderWrapper, Endpoint, Headers, Request, ResponseHead, Secret, loads
+
+    __version__ = version("providerkit-core")
+
+_MODULES = {
+    "client": ("Client", "Conversation", "Models", "Provider", "Run", "provider", "run"),
+    "decoders": ("ByContent", "EventStream", "JSONBody", "JSONLines"),
+    "errors": (
+        "AuthenticationError",
+        "BadRequest",
+        "ConfigurationError",
+        "ConnectError",
+        "ContentFiltered",
+        "ContextLengthExceeded",
+        "Disconnected",
+        "InvalidMessages",
+        "InvalidOption",
+        "MissingAPIKey",
+        "NotFound",
+        "Overloaded",
+        "PluginError",
+        "ProviderError",
+        "ProviderKitError",
+        "QuotaExhausted",
+        "RateLimited",
+        "RunConsumed",
+        "ServerError",
+        "StreamError",
+        "StreamMalformed",
+        "StreamTruncated",
+        "TimedOut",
+        "TransportError",
+        "UnexpectedContent",
+        "UnknownExtension",
+        "UnknownModel",
+        "UnknownProvider",
+        "UnsupportedFeature",
+    ),
+    "events": (
+        "Attempt",
+        "Event",
+        "Finish",
+        "ProviderData",
+        "ReasoningDelta",
+        "Reply",
+        "TextDelta",
+        "ToolCallDelta",
+        "Usage",
+    ),
+    "hookspecs": ("Observer", "hookimpl", "hookspec"),
+    "imitation": ("sandbox",),
+    "jsonlines": ("JSONLinesDecoder",),
+    "messages": ("Chat", "ImagePart", "Message", "Model", "Part", "ProviderInfo", "TextPart", "Tool", "ToolCall"),
+    "plugins": ("activate", "providers"),
+    "policy": ("Limits", "Timeouts"),
+    "sse": ("SSEDecoder", "ServerSentEvent"),
+    "transport": ("Response", "Transport"),
+    "wire": ("Decoder", "DecoderWrapper", "Endpoint", "Headers", "Request", "ResponseHead", "Secret", "loads"),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = [
+    "Attempt",
+    "AuthenticationError",
+    "BadRequest",
+    "ByContent",
+    "Chat",
+    "Client",
+    "ConfigurationError",
+    "ConnectError",
+    "ContentFiltered",
+    "ContextLengthExceeded",
+    "Conversation",
+    "Decoder",
+    "DecoderWrapper",
+    "Disconnected",
+    "Endpoint",
+    "Event",
+    "EventStream",
+    "Finish",
+    "Headers",
+    "ImagePart",
+    "InvalidMessages",
+    "InvalidOption",
+    "JSONBody",
+    "JSONLines",
+    "JSONLinesDecoder",
+    "Limits",
+    "Message",
+    "MissingAPIKey",
+    "Model",
+    "Models",
+    "NotFound",
+    "Observer",
+    "Overloaded",
+    "Part",
+    "PluginError",
+    "Provider",
+    "ProviderData",
+    "ProviderError",
+    "ProviderInfo",
+    "ProviderKitError",
+    "QuotaExhausted",
+    "RateLimited",
+    "ReasoningDelta",
+    "Reply",
+    "Request",
+    "Response",
+    "ResponseHead",
+    "Run",
+    "RunConsumed",
+    "SSEDecoder",
+    "Secret",
+    "ServerError",
+    "ServerSentEvent",
+    "StreamError",
+    "StreamMalformed",
+    "StreamTruncated",
+    "TextDelta",
+    "TextPart",
+    "TimedOut",
+    "Timeouts",
+    "Tool",
+    "ToolCall",
+    "ToolCallDelta",
+    "Transport",
+    "TransportError",
+    "UnexpectedContent",
+    "UnknownExtension",
+    "UnknownModel",
+    "UnknownProvider",
+    "UnsupportedFeature",
+    "Usage",
+    "__version__",
+    "activate",
+    "hookimpl",
+    "hookspec",
+    "loads",
+    "provider",
+    "providers",
+    "run",
+    "sandbox",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name on first use."""
+    from importlib import import_module, metadata  # on first use only: that is what this is for
+
+    if name == "__version__":
+        return metadata.version("providerkit-core")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'providerkit' has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

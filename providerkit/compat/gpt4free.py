@@ -1,0 +1,97 @@
+"""The convention by which gpt4free calls a provider, for any plugin class of ours.
+
+gpt4free calls classes, not instances: class methods and class attributes. A plugin that
+inherits these two bases keeps its hooks as they are, and can be called both ways.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any, ClassVar
+
+import providerkit
+
+from ..messages import OPTIONS
+
+
+class AsyncGeneratorProvider:
+    """Let gpt4free stream from a plugin class.
+
+    Arguments that the provider does not serve are ignored, as gpt4free's convention has
+    it; the errors are providerkit's.
+    """
+
+    url: ClassVar[str | None] = None
+    working: ClassVar[bool] = True
+    live: ClassVar[int] = 0
+    needs_auth: ClassVar[bool] = False
+    supports_stream: ClassVar[bool] = True
+    supports_system_message: ClassVar[bool] = True
+    supports_message_history: ClassVar[bool] = True
+    use_stream_timeout: ClassVar[bool] = True
+
+    @classmethod
+    async def create_async_generator(
+        cls,
+        model: str | None,
+        messages: Iterable[Mapping[str, Any]],
+        proxy: str | None = None,
+        connector: Any = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[Any]:
+        """Stream an answer: text as strings, other JSON that the wire carries as it was decoded.
+
+        An empty `model` is the default. Of `kwargs`, `api_key` and the options that the
+        provider supports are used, where they are given; the rest is ignored.
+        """
+        provider, base_url = cls._target()
+        supports = providerkit.provider(provider).info.supports
+        used = {name: kwargs[name] for name in OPTIONS if name in supports and kwargs.get(name) is not None}
+        run = providerkit.run(
+            messages,
+            provider=provider,
+            model=model or None,
+            base_url=base_url,
+            proxy=proxy,
+            connector=connector,
+            api_key=kwargs.get("api_key"),
+            **used,
+        )
+        async with run:
+            async for event in run.events():
+                if isinstance(event, providerkit.TextDelta):
+                    yield event.text
+                elif isinstance(event, providerkit.ProviderData):
+                    yield event.value
+
+    @classmethod
+    def _target(cls) -> tuple[object, str | None]:
+        """Say which plugin is called, and at which base URL (None: its own)."""
+        return cls, None
+
+    @classmethod
+    def get_parent(cls) -> str:
+        """Name the provider that this one belongs to: itself."""
+        return cls.__name__
+
+    @classmethod
+    def get_dict(cls) -> dict[str, Any]:
+        """Describe the provider in gpt4free's words."""
+        return {"name": cls.__name__, "url": cls.url, "label": None, "working": cls.working}
+
+
+class ProviderModelMixin:
+    """Let gpt4free ask a plugin class for its models."""
+
+    default_model: ClassVar[str] = ""
+    models: ClassVar[list[str]] = []
+
+    @classmethod
+    def get_models(cls, **kwargs: Any) -> list[str]:
+        """List the models that the plugin knows, the default first."""
+        return list(cls.models)
+
+    @classmethod
+    def get_model(cls, model: str | None, **kwargs: Any) -> str:
+        """Name the model that is meant; an empty name is the default."""
+        return model or cls.default_model

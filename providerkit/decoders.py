@@ -1,0 +1,257 @@
+"""Decoders: the bytes of one answer, cut anywhere, become events with exactly one Finish, last.
+
+EventStream    server-sent events
+JSONLines      one JSON value a line
+JSONBody       one JSON value in all
+ByContent      whichever of them the bytes are
+
+`feed` never raises while it has events to give: the error comes with the next call, and
+`ended` is True until then. So what is delivered before an error does not depend on where
+the bytes were cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, TypeAlias
+
+from .errors import ProviderKitError, StreamMalformed, StreamTruncated, UnexpectedContent
+from .events import Event, Finish, ToolCallDelta
+from .jsonlines import JSONLinesDecoder
+from .sse import ServerSentEvent, SSEDecoder
+from .wire import Decoder, ResponseHead, loads
+
+ParseEvent: TypeAlias = Callable[[bytes, str], Iterable[Event]]
+ParseValue: TypeAlias = Callable[[Any], Iterable[Event]]
+
+
+class _Cutter(Protocol):
+    """What cuts records out of bytes: SSEDecoder, JSONLinesDecoder."""
+
+    def feed(self, data: bytes, /) -> list[Any]: ...
+    def close(self) -> list[Any]: ...
+
+
+class _Records:
+    """Hold the laws that EventStream and JSONLines share.
+
+    `parse` makes events of one record, None where the record says that all is done. The
+    first finish reason is held back, since deltas and usage may follow it.
+    """
+
+    def __init__(self, cutter: _Cutter, parse: Callable[[Any], Iterable[Event] | None], end: Finish | None) -> None:
+        self._cutter = cutter
+        self._parse = parse
+        self._end = end
+        self._finish: Finish | None = None
+        self._error: ProviderKitError | None = None
+        self._seen = False
+        self._called_tool = False
+        self._done = False
+
+    @property
+    def ended(self) -> bool:
+        """Tell whether the wire has said the end, or an error waits to be raised."""
+        return self._done or self._finish is not None or self._error is not None
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Take bytes, cut anywhere; give the events they complete."""
+        self._raise_error()
+        events = self._collect(self._cutter.feed(data))
+        if not events:
+            self._raise_error()
+        return events
+
+    def close(self) -> list[Event]:
+        """Take the end of the body; give the Finish where it has not gone out.
+
+        Raises StreamTruncated where the last record is cut, or nothing proves the end.
+        """
+        self._raise_error()
+        events = self._collect(self._cutter.close())
+        if isinstance(self._error, StreamMalformed):
+            raise StreamTruncated(f"the answer stopped in the middle of an event: {self._error}")
+        self._raise_error()
+        if not self._done:
+            events.append(self._end_of_body())
+        return events
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _collect(self, records: list[Any]) -> list[Event]:
+        events: list[Event] = []
+        try:
+            for record in records:
+                if self._done:
+                    break
+                self._seen = True
+                parsed = self._parse(record)
+                if parsed is None:
+                    events.append(self._end_of_wire())
+                else:
+                    self._sort(parsed, events)
+        except ProviderKitError as error:
+            self._error = error
+        return events
+
+    def _sort(self, parsed: Iterable[Event], events: list[Event]) -> None:
+        for event in parsed:
+            if type(event) is Finish:
+                self._finish = self._finish or event
+            else:
+                self._called_tool = self._called_tool or type(event) is ToolCallDelta
+                events.append(event)
+
+    def _end_of_wire(self) -> Finish:
+        self._done = True
+        return self._finish or self._end or _default_finish(self._called_tool)
+
+    def _end_of_body(self) -> Finish:
+        if self._finish is not None:
+            return self._finish
+        if not self._seen:
+            raise StreamTruncated("the body ended before the first event")
+        if self._end is None:
+            raise StreamTruncated("the answer stopped before its wire said the end")
+        return self._end
+
+
+def _default_finish(called_tool: bool) -> Finish:
+    return Finish("tool_calls" if called_tool else "stop")
+
+
+class EventStream(_Records):
+    """Decode server-sent events.
+
+    `parse(data, event)` gives the events of one server-sent event: `data` as bytes, `event`
+    its type ("message" where the server named none). Data equal to `done` ends the stream
+    and never reaches `parse`. `end` is what the end of the body means on a wire without a
+    mark of its own; without `end`, a body that ends unannounced is StreamTruncated.
+    """
+
+    def __init__(self, parse: ParseEvent, end: Finish | None = None, done: bytes | None = b"[DONE]") -> None:
+        def parse_record(record: ServerSentEvent) -> Iterable[Event] | None:
+            return None if record.data == done else parse(record.data, record.event)
+
+        super().__init__(SSEDecoder(), parse_record, end)
+
+
+class JSONLines(_Records):
+    """Decode JSON lines; `parse(value)` gives the events of one line, `end` is as in EventStream."""
+
+    def __init__(self, parse: ParseValue, end: Finish | None = None) -> None:
+        super().__init__(JSONLinesDecoder(), lambda line: parse(loads(line)), end)
+
+
+class JSONBody:
+    """Decode a body that is one JSON value, which proves itself by being complete.
+
+    `parse(value)` gives its events; where no Finish is among them, the reason is
+    "tool_calls" where one was seen, else "stop".
+    """
+
+    def __init__(self, parse: ParseValue) -> None:
+        self._parse = parse
+        self._body: list[bytes] = []
+        self.ended = False
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Take bytes, cut anywhere; nothing is given before the end."""
+        self._body.append(data)
+        return []
+
+    def close(self) -> list[Event]:
+        """Parse the body; raises StreamTruncated where it is only the beginning of a value."""
+        events = list(self._parse(self._value()))
+        finishes = [event for event in events if type(event) is Finish]
+        others: list[Event] = [event for event in events if type(event) is not Finish]
+        self.ended = True
+        called_tool = any(type(event) is ToolCallDelta for event in others)
+        return [*others, finishes[0] if finishes else _default_finish(called_tool)]
+
+    def _value(self) -> Any:
+        body, self._body = b"".join(self._body), []
+        if not body.strip():
+            raise StreamTruncated("the body is empty")
+        try:
+            return loads(body)
+        except StreamMalformed as error:
+            if error.incomplete:
+                raise StreamTruncated(f"the answer stopped in the middle of its JSON: {error}") from None
+            raise
+
+
+class ByContent:
+    """Choose a decoder by the first bytes of the body, then by its content type.
+
+    Raises UnexpectedContent for a body that is none of those given (an HTML page, say);
+    the core then shows the body to the provider's `parse_error`.
+    """
+
+    def __init__(
+        self,
+        head: ResponseHead,
+        *,
+        stream: Decoder | None = None,
+        lines: Decoder | None = None,
+        body: Decoder | None = None,
+    ) -> None:
+        self._head = head
+        self._stream = stream
+        self._lines = lines
+        self._body = body
+        self._start = b""
+        self._chosen: Decoder | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Tell whether the wire has said the end."""
+        return self._chosen is not None and self._chosen.ended
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Take bytes, cut anywhere; give the events they complete."""
+        if self._chosen is not None:
+            return self._chosen.feed(data)
+        self._start = (self._start + data).removeprefix(_BOM).lstrip()
+        return self._choose() if _decides(self._start) else []
+
+    def close(self) -> list[Event]:
+        """Take the end of the body, as the chosen decoder does."""
+        events: list[Event] = []
+        if self._chosen is None:
+            if not self._start:
+                raise StreamTruncated("the body is empty")
+            events = self._choose()
+        assert self._chosen is not None  # _choose raises otherwise
+        return events + self._chosen.close()
+
+    def _choose(self) -> list[Event]:
+        start, self._start = self._start, b""
+        self._chosen = self._decoder_for(start)
+        if self._chosen is None:
+            raise UnexpectedContent(
+                f"expected a chat answer, got {self._head.content_type or 'something'} that starts with {start[:40]!r}",
+                status=self._head.status,
+            )
+        return self._chosen.feed(start)
+
+    def _decoder_for(self, start: bytes) -> Decoder | None:
+        content_type = self._head.content_type
+        if start.startswith(_FIELDS):
+            return self._stream
+        if start.startswith((b"{", b"[", b'"')):
+            as_lines = "ndjson" in content_type or "jsonl" in content_type
+            return (self._lines or self._body) if as_lines else (self._body or self._lines)
+        return self._stream if content_type == "text/event-stream" and not start.startswith(b"<") else None
+
+
+_BOM = b"\xef\xbb\xbf"
+_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b"error:", b":")
+
+
+def _decides(start: bytes) -> bool:
+    if not start or _BOM.startswith(start):
+        return False
+    return start.startswith(_FIELDS) or not any(field.startswith(start) for field in _FIELDS)

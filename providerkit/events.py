@@ -1,0 +1,193 @@
+"""What comes back: events as they arrive, and the reply that joins all events of one answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from io import StringIO
+from typing import Any, TypeAlias
+
+import attrs
+
+from .errors import ProviderKitError
+from .messages import Message, ToolCall
+
+
+@attrs.frozen
+class TextDelta:
+    """Carry a piece of the answer's text."""
+
+    text: str
+
+
+@attrs.frozen
+class ReasoningDelta:
+    """Carry a piece of what the model thinks before it answers."""
+
+    text: str
+
+
+@attrs.frozen
+class ToolCallDelta:
+    """Carry a piece of a tool call.
+
+    Pieces with the same `index` (counted from 0) belong to one call; `id` and `name` are
+    empty in pieces that do not repeat them, `arguments` is a fragment of JSON text.
+    """
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+@attrs.frozen
+class Usage:
+    """Count what the answer cost, in tokens; None where the provider did not say.
+
+    `input_tokens` includes those read from and written to the provider's cache,
+    `output_tokens` includes those spent on reasoning.
+    """
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+@attrs.frozen
+class ProviderData:
+    """Carry JSON that a provider sends beside the text and that has no event of its own."""
+
+    value: Any
+
+
+@attrs.frozen
+class Finish:
+    """End the answer; exactly one, always last.
+
+    `reason` is stop, length, tool_calls, content_filter, pause, error or other. `proven`
+    is False where only the end of the connection says that the answer is whole.
+    """
+
+    reason: str
+    proven: bool = True
+
+
+Event: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | Usage | ProviderData | Finish
+
+
+@attrs.frozen
+class Attempt:
+    """Say how one request on one route went.
+
+    `route` is "provider/model", `error` None where it answered, `seconds` how long it
+    took, `source` where the answer came from: "network", "cache" or "cassette" (None
+    where none came).
+    """
+
+    route: str
+    error: ProviderKitError | None
+    seconds: float
+    source: str | None
+
+
+@attrs.frozen
+class Reply:
+    """Join all events of one answer.
+
+    While the answer still comes, and where it broke, this is what has come so far and
+    `finish_reason` is None.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: str | None = None
+    proven: bool = False
+    usage: Usage | None = None
+    model: str | None = None
+    provider: str | None = None
+    request_id: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+
+    @property
+    def message(self) -> Message:
+        """Give the assistant's message, to append to the history."""
+        return Message("assistant", self.text, tool_calls=self.tool_calls)
+
+
+class _PartialCall:
+    def __init__(self) -> None:
+        self.id = ""
+        self.name = ""
+        self.arguments = StringIO(newline="")
+
+    def whole(self) -> ToolCall:
+        return ToolCall(self.id, self.name, self.arguments.getvalue())
+
+
+class Transcript:
+    """Collect what has come of one run; in memory little more than the text itself."""
+
+    def __init__(self, provider: str | None = None, model: str | None = None) -> None:
+        self.provider = provider
+        self.model = model
+        self.request_id: str | None = None
+        self.source: str | None = None
+        self.attempts: list[Attempt] = []
+        self._text = StringIO(newline="")
+        self._reasoning = StringIO(newline="")
+        self._tool_calls: dict[int, _PartialCall] = {}
+        self._usage: Usage | None = None
+        self._finish: Finish | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Tell whether the Finish has come."""
+        return self._finish is not None
+
+    @property
+    def text(self) -> str:
+        """Give the text so far."""
+        return self._text.getvalue()
+
+    def add(self, events: Iterable[Event]) -> bool:
+        """Take in `events`; tell whether one had content: text, reasoning, or a piece of a tool call."""
+        content = False
+        for event in events:
+            kind = type(event)
+            if kind is TextDelta:
+                content |= bool(self._text.write(event.text))  # type: ignore[union-attr]  # kind says which
+            elif kind is ReasoningDelta:
+                content |= bool(self._reasoning.write(event.text))  # type: ignore[union-attr]  # kind says which
+            elif isinstance(event, ToolCallDelta):
+                self._add_tool_call(event)
+                content = True
+            elif isinstance(event, Usage):
+                self._usage = event
+            elif isinstance(event, Finish):
+                self._finish = event
+        return content
+
+    def _add_tool_call(self, delta: ToolCallDelta) -> None:
+        call = self._tool_calls.setdefault(delta.index, _PartialCall())
+        call.id = call.id or delta.id
+        call.name = call.name or delta.name
+        call.arguments.write(delta.arguments)
+
+    def reply(self) -> Reply:
+        """Join what has come so far."""
+        finish = self._finish
+        return Reply(
+            text=self.text,
+            reasoning=self._reasoning.getvalue(),
+            tool_calls=tuple(call.whole() for _, call in sorted(self._tool_calls.items())),
+            finish_reason=finish.reason if finish else None,
+            proven=finish.proven if finish else False,
+            usage=self._usage,
+            model=self.model,
+            provider=self.provider,
+            request_id=self.request_id,
+            attempts=tuple(self.attempts),
+        )

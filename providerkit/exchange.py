@@ -1,0 +1,322 @@
+"""One attempt, end to end: the path of the data, top to bottom.
+
+build_request → send → parse_stream → feed … close → events. Every error that leaves is
+one of providerkit's, knows the text that was delivered before it, and shows no key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import AbstractAsyncContextManager, closing
+from functools import cache
+from http import HTTPStatus
+from importlib.metadata import version
+
+import attrs
+
+from .errors import PluginError, ProviderError, ProviderKitError, StreamMalformed, StreamTruncated, UnexpectedContent
+from .events import Attempt, Event, Finish, Transcript
+from .hookspecs import Observer
+from .messages import Chat, Model
+from .plugins import Hooks, broken
+from .policy import Limits, Timeouts, retry_after
+from .transport import Response, Transport
+from .watch import Watch
+from .wire import Decoder, Endpoint, Headers, Request, ResponseHead, mask_of
+
+logger = logging.getLogger("providerkit")
+logger.addHandler(logging.NullHandler())
+
+AFTER_END = 1.0  # seconds that usage may take to follow the end of an answer
+ERROR_BODY = 5.0  # seconds that the body of an error may take once its head is there
+
+
+@attrs.frozen
+class Call:
+    """Hold what an attempt needs, all of it resolved."""
+
+    hooks: Hooks
+    chat: Chat
+    model: Model
+    endpoint: Endpoint
+    timeouts: Timeouts
+    limits: Limits
+    secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
+
+    @property
+    def route(self) -> str:
+        """Name provider and model."""
+        return f"{self.hooks.info.name}/{self.model.name}"
+
+    def request(self) -> Request:
+        """Build the request, with the caller's headers laid over it."""
+        return dressed(self.hooks.build_request(self.chat, self.model, self.endpoint), self.endpoint)
+
+
+class Observers:
+    """Tell the observers of a run what happens; one that raises is logged and does no harm."""
+
+    def __init__(self, observers: Iterable[Observer]) -> None:
+        self._observers = tuple(observers)
+
+    def tell(self, what: str, *facts: object) -> None:
+        """Call the method `what` of every observer that has it."""
+        for observer in self._observers:
+            try:
+                getattr(observer, what, _ignore)(*facts)
+            except Exception as error:  # noqa: BLE001 - the plugin boundary: watching a call must not break it
+                logger.warning("observer %s: %s raised %s", type(observer).__name__, what, type(error).__name__)
+
+
+def _ignore(*facts: object) -> None:
+    """Take what an observer has no method for."""
+
+
+class Exchange:
+    """Run one attempt, batch by batch.
+
+    No async generator: those nest badly where an event loop closes all of them at once.
+    """
+
+    def __init__(self, call: Call, transport: Transport, observers: Observers, transcript: Transcript) -> None:
+        self._call = call
+        self._transport = transport
+        self._observers = observers
+        self._transcript = transcript
+        self._watch = Watch(call.timeouts)
+        self._started = time.monotonic()
+        self._sending: AbstractAsyncContextManager[Response] | None = None
+        self._answer: _Answer | None = None
+        self._ended = False
+
+    async def next(self) -> list[Event] | None:
+        """Give the next events, the last of which is the Finish; None after it.
+
+        The transcript has taken them in before they are given.
+        """
+        try:
+            with self._watch:
+                return await self._next()
+        except ProviderKitError as raised:
+            error = raised
+        except Exception as raised:  # noqa: BLE001 - the plugin boundary: a decoder may raise anything
+            error = broken(self._call.hooks.info.name, "the exchange broke", raised)
+        except BaseException:
+            await self.aclose()
+            raise
+        await self.aclose(error)
+        raise told(error, self._call, self._transcript.text)
+
+    async def aclose(self, error: ProviderKitError | None = None) -> None:
+        """End the attempt; what is unread is not drained, its connection is closed."""
+        if self._ended:
+            return
+        self._ended = True
+        self._watch.close()
+        seconds = time.monotonic() - self._started
+        self._transcript.attempts.append(Attempt(self._call.route, error, seconds, self._transcript.source))
+        logger.info("%s: %s in %.3f s", self._call.route, type(error).__name__ if error else "ended", seconds)
+        if self._answer is not None:
+            await self._answer.aclose()
+        if self._sending is not None:
+            await self._sending.__aexit__(None, None, None)
+
+    async def _next(self) -> list[Event] | None:
+        answer = self._answer or await self._send()
+        events: list[Event] = []
+        while not events and not answer.finished:
+            events = await answer.next()
+            if self._transcript.add(events):
+                self._watch.content()
+        if answer.finished:
+            await self.aclose()
+        if events:
+            self._observers.tell("events", events)
+        return events or None
+
+    async def _send(self) -> _Answer:
+        request = self._call.request()
+        self._observers.tell("attempt", self._call.route, request)
+        sending = self._transport.send(request)
+        response = await sending.__aenter__()
+        self._sending = sending
+        self._transcript.source, self._transcript.request_id = response.source, response.head.request_id
+        self._observers.tell("head", response.head)
+        self._answer = _Answer(self._call, response)
+        await self._answer.begin()
+        return self._answer
+
+
+async def fetch(call: Call, request: Request, transport: Transport) -> tuple[ResponseHead, bytes]:
+    """Get an answer that comes whole and is no chat; raises the provider's error for one that is none."""
+    try:
+        with Watch(call.timeouts) as watch, closing(watch):
+            async with transport.send(dressed(request, call.endpoint)) as response:
+                if not 200 <= response.head.status < 300:
+                    raise await _refusal(call, response.head, response.chunks())
+                return response.head, await _joined(response.chunks(), call.limits.event)
+    except ProviderKitError as raised:
+        error = raised
+    except Exception as raised:  # noqa: BLE001 - the plugin boundary: a wrapped transport may, too
+        error = broken(call.hooks.info.name, "the exchange broke", raised)
+    raise told(error, call)
+
+
+def told(error: ProviderKitError, call: Call, partial: str = "") -> ProviderKitError:
+    """Make an error fit to leave: it knows the partial text, and shows no key, nor does what caused it."""
+    error.redact(mask_of(call.secrets))
+    error.partial = partial
+    error.__cause__ = error.__context__ = None
+    return error
+
+
+def dressed(request: Request, endpoint: Endpoint) -> Request:
+    """Lay the caller's headers over the request, and that over our own."""
+    own = {"User-Agent": _user_agent()}
+    if request.stream:
+        own["Accept-Encoding"] = "identity"  # a cut gzip stream ends cleanly, and says nothing of its end
+    return attrs.evolve(request, headers=Headers(own) | request.headers | endpoint.headers)
+
+
+@cache
+def _user_agent() -> str:
+    return f"providerkit/{version('providerkit-core')}"
+
+
+class _Answer:
+    """Decode the body of one answer, and hold it to the laws of the stream."""
+
+    def __init__(self, call: Call, response: Response) -> None:
+        self._call = call
+        self._head = response.head
+        self._chunks = response.chunks()
+        self._decoder: Decoder
+        self._start: list[bytes] | None = []  # the body, until it has made an event
+        self._eventless = 0
+        self._patience: float | None = None
+        self.finished = False
+
+    async def begin(self) -> None:
+        """Ask the plugin for a decoder, or, where this is no answer, for its error."""
+        if not 200 <= self._head.status < 300:
+            raise await _refusal(self._call, self._head, self._chunks)
+        self._decoder = self._call.hooks.parse_stream(self._head, self._call.model)
+
+    async def aclose(self) -> None:
+        """Close the chunks where they come from a generator, which its loop would close in a task of its own."""
+        if isinstance(self._chunks, AsyncGenerator):
+            await self._chunks.aclose()
+
+    async def next(self) -> list[Event]:
+        """Give the events of the next bytes; those of the end of the body where none come."""
+        try:
+            events = await self._next()
+        except (UnexpectedContent, StreamTruncated) as error:
+            if self._start is None:
+                raise
+            failure = await self._refused(error)
+        else:
+            self.finished = bool(events) and type(events[-1]) is Finish
+            return events
+        raise failure
+
+    async def _next(self) -> list[Event]:
+        if not self._decoder.ended:
+            chunk = await anext(self._chunks, b"")
+        elif self._patience is None:
+            self._patience = asyncio.get_running_loop().time() + AFTER_END
+            return self._decoder.feed(b"")  # an error may wait to be raised
+        else:
+            chunk = await self._late_chunk(self._patience)
+        return self._feed(chunk) if chunk else self._close()
+
+    async def _late_chunk(self, until: float) -> bytes:
+        try:
+            async with asyncio.timeout_at(until):
+                return await anext(self._chunks, b"")
+        except (TimeoutError, StreamTruncated):
+            return b""
+
+    def _feed(self, chunk: bytes) -> list[Event]:
+        self._eventless += len(chunk)
+        if self._start is not None and self._eventless <= self._call.limits.error_body:
+            self._start.append(chunk)
+        events = self._decoder.feed(chunk)
+        if events:
+            self._start = None
+            self._eventless = 0
+        elif self._eventless > self._call.limits.event:
+            raise StreamMalformed(
+                f"{self._eventless} bytes have arrived without making an event; "
+                f"the cap is {self._call.limits.event} (Client(limits=Limits(event=...)))"
+            )
+        return events
+
+    def _close(self) -> list[Event]:
+        events = self._decoder.close()
+        if not events or type(events[-1]) is not Finish:
+            raise PluginError(
+                f"plugin {self._call.hooks.info.name!r}: its decoder's close() gave no Finish and did not raise",
+                plugin=self._call.hooks.info.name,
+                hook="parse_stream",
+            )
+        if not self._decoder.ended:  # then only the end of the body says that this is all
+            events[-1] = attrs.evolve(events[-1], proven=self._head.framed)
+        return events
+
+    async def _refused(self, error: ProviderKitError) -> ProviderKitError:
+        """Ask the provider what a body means that is no chat answer, though its status is good."""
+        body = b"".join(self._start or ()) + await _error_body(self._chunks, self._call.limits.error_body)
+        typed = self._call.hooks.parse_error(self._head, body) or error
+        return _completed(typed, self._call, self._head)
+
+
+async def _refusal(call: Call, head: ResponseHead, chunks: AsyncIterator[bytes]) -> ProviderKitError:
+    body = await _error_body(chunks, call.limits.error_body)
+    return _completed(call.hooks.parse_error(head, body) or _default_error(call, head), call, head)
+
+
+async def _error_body(chunks: AsyncIterator[bytes], cap: int) -> bytes:
+    """Read the body of an error as far as it comes: what is known already must not hang on its end."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(ERROR_BODY):
+            async for chunk in chunks:
+                body += chunk
+                if len(body) >= cap:
+                    break
+    except (TimeoutError, StreamTruncated):
+        pass
+    return bytes(body[:cap])
+
+
+async def _joined(chunks: AsyncIterator[bytes], cap: int) -> bytes:
+    body = bytearray()
+    async for chunk in chunks:
+        body += chunk
+        if len(body) > cap:
+            raise StreamMalformed(f"the answer is longer than the cap of {cap} bytes (Limits(event=...))")
+    return bytes(body)
+
+
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+
+
+def _default_error(call: Call, head: ResponseHead) -> ProviderError:
+    words = f"{call.hooks.info.name} answered {head.status} {_PHRASES.get(head.status, '')}".rstrip()
+    if 300 <= head.status < 400:
+        words += "; redirects are not followed, set base_url= to where the service is now"
+    return ProviderError.from_status(head.status, words)
+
+
+def _completed(error: ProviderKitError, call: Call, head: ResponseHead) -> ProviderKitError:
+    if isinstance(error, ProviderError):
+        error.status = error.status or head.status
+        error.provider = error.provider or call.hooks.info.name
+        error.request_id = error.request_id or head.request_id
+        if error.retry_after is None:
+            error.retry_after = retry_after(head.headers, time.time())
+    return error

@@ -1,0 +1,66 @@
+"""Serve a provider's own sandbox on loopback.
+
+A sandbox is the plugin's imitation of its provider: it speaks the same wire, and is not
+the service.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import sync
+from .errors import ConfigurationError
+from .plugins import assemble, find_provider
+
+if TYPE_CHECKING:
+    from aiohttp.web import AppRunner
+
+
+class Sandbox:
+    """Serve a provider's sandbox while the context lasts, async or blocking; entering gives its base URL.
+
+    `port` 0 takes a free one. Raises ConfigurationError where the plugin has no sandbox
+    or the port can't be had.
+    """
+
+    def __init__(self, provider: str | object, *, port: int = 0) -> None:
+        self._hooks = assemble(find_provider(provider))
+        self._port = port
+        self._runner: AppRunner | None = None
+
+    async def __aenter__(self) -> str:
+        from aiohttp import web  # a third of a second to import, and only who serves needs it
+
+        application = self._hooks.sandbox()
+        name = self._hooks.info.name
+        if not isinstance(application, web.Application):
+            raise ConfigurationError(f"{name} brings no sandbox; see `providerkit providers` for others")
+        runner = web.AppRunner(application, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", self._port).start()
+        except OSError as error:
+            await runner.cleanup()
+            raise ConfigurationError(f"the sandbox of {name} can't have port {self._port}: {error.strerror}") from None
+        self._runner = runner
+        return f"http://127.0.0.1:{runner.addresses[0][1]}"
+
+    async def __aexit__(self, *failure: object) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def __enter__(self) -> str:
+        import aiohttp.web  # noqa: F401 - here, rather than on the event loop of blocking calls
+
+        return sync.call(self.__aenter__())
+
+    def __exit__(self, *failure: object) -> None:
+        sync.call(self.__aexit__())
+
+
+def sandbox(provider: str | object, *, port: int = 0) -> Sandbox:
+    """Imitate a provider on loopback: `with providerkit.sandbox("koala") as base_url: ...`.
+
+    It is the plugin's own imitation, which speaks the provider's wire; it is not the service.
+    """
+    return Sandbox(provider, port=port)

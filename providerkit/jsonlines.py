@@ -1,0 +1,39 @@
+"""JSON lines from bytes, cut anywhere (jsonlines.org; RFC 8259 for each line).
+
+Lines end with LF; a CR before it is JSON white space. Blank lines are skipped, and a byte
+order mark. Nothing else ends a line: U+2028 and its kin are text.
+What arrived and makes no line yet is kept: whoever feeds a decoder caps that.
+"""
+
+from __future__ import annotations
+
+_BOM = b"\xef\xbb\xbf"
+
+
+class JSONLinesDecoder:
+    """Cut the lines that hold JSON out of bytes; parsing them is the caller's."""
+
+    def __init__(self) -> None:
+        self._tail: list[bytes] = []
+        self._at_start = True
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take bytes, cut anywhere; give the lines they complete."""
+        end = data.rfind(b"\n") + 1
+        if not end:
+            self._tail.append(data)
+            return []
+        lines = b"".join((*self._tail, data[:end])).split(b"\n")
+        self._tail = [data[end:]]
+        return self._filled(lines)
+
+    def close(self) -> list[bytes]:
+        """Take the end of the bytes; give the line that lacks its line end, if any."""
+        rest, self._tail = b"".join(self._tail), []
+        return self._filled([rest])
+
+    def _filled(self, lines: list[bytes]) -> list[bytes]:
+        if self._at_start:
+            self._at_start = False
+            lines[0] = lines[0].removeprefix(_BOM)
+        return [line for line in lines if line.strip()]

@@ -1,0 +1,346 @@
+"""What a user asks: messages, parts, tools, and the chat that holds them with its options.
+
+Plain frozen values. They are checked when they are made, so whoever holds one trusts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import attrs
+
+from .errors import InvalidMessages, InvalidOption, PluginError
+
+ROLES = ("system", "user", "assistant", "tool")
+OPTIONS = (
+    "system",
+    "tools",
+    "response_format",
+    "temperature",
+    "top_p",
+    "max_tokens",
+    "stop",
+    "seed",
+    "extra",
+)
+FEATURES = frozenset({*OPTIONS, "history", "images", "prefill", "reasoning"})
+
+
+def _checked_text(text: object, what: str) -> str:
+    if not isinstance(text, str):
+        raise InvalidMessages(f"{what} is {type(text).__name__}, not a string")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidMessages(
+            f"{what} has half a surrogate pair at character {error.start}, which no wire can carry; "
+            f"repair it with text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')"
+        ) from None
+    return text
+
+
+def _checked_part(text: object) -> str:
+    return _checked_text(text, "a text part")
+
+
+@attrs.frozen
+class TextPart:
+    """Hold one piece of text of a message."""
+
+    text: str = attrs.field(converter=_checked_part)
+
+
+@attrs.frozen
+class ImagePart:
+    """Hold one image of a message: a `url` (http, https or data), or `data` with its `media_type`."""
+
+    url: str | None = None
+    data: bytes | None = attrs.field(default=None, repr=False)
+    media_type: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if (self.url is None) == (self.data is None):
+            raise InvalidMessages("an ImagePart has either a url or data")
+        if self.data is not None and self.media_type is None:
+            raise InvalidMessages("an ImagePart with data needs its media_type, as in 'image/png'")
+
+
+Part: TypeAlias = TextPart | ImagePart
+
+
+@attrs.frozen
+class Tool:
+    """Describe a function that the model may call; `parameters` is its JSON schema."""
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class ToolCall:
+    """Hold one call that the model asks for; `arguments` is JSON text, as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+def _checked_content(content: object) -> str | tuple[Part, ...]:
+    if isinstance(content, str):
+        return _checked_text(content, "the content")
+    if not isinstance(content, (list, tuple)):
+        raise InvalidMessages(
+            f"the content is {type(content).__name__}; it must be a string, or a list of TextPart and ImagePart"
+        )
+    for part in content:
+        if not isinstance(part, Part):
+            raise InvalidMessages(f"the content holds {type(part).__name__}; its parts are TextPart and ImagePart")
+    return tuple(content)
+
+
+def _tool_calls(calls: Iterable[ToolCall]) -> tuple[ToolCall, ...]:
+    return tuple(calls)
+
+
+def _checked_role(role: object) -> str:
+    if role not in ROLES:
+        raise InvalidMessages(f"the role is {role!r}; it must be one of {', '.join(ROLES)}")
+    return str(role)
+
+
+@attrs.frozen
+class Message:
+    """Hold one turn of a chat.
+
+    `role` is system, user, assistant or tool; `content` a string or a list of parts;
+    `tool_calls` what an assistant asked for; `tool_call_id` which call a tool's message
+    answers. Raises InvalidMessages where one of them is wrong.
+    """
+
+    role: str = attrs.field(converter=_checked_role)
+    content: str | tuple[Part, ...] = attrs.field(converter=_checked_content)
+    tool_calls: tuple[ToolCall, ...] = attrs.field(default=(), converter=_tool_calls, kw_only=True)
+    tool_call_id: str | None = attrs.field(default=None, kw_only=True)
+    name: str | None = attrs.field(default=None, kw_only=True)
+
+    @property
+    def text(self) -> str:
+        """Give the text parts of the content, joined."""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part.text for part in self.content if isinstance(part, TextPart))
+
+    @property
+    def has_image(self) -> bool:
+        """Tell whether the content holds an image."""
+        return not isinstance(self.content, str) and any(isinstance(part, ImagePart) for part in self.content)
+
+
+Prompt: TypeAlias = str | Message | Iterable[Message | Mapping[str, Any]]
+
+
+def parse_messages(prompt: Prompt) -> tuple[Message, ...]:
+    """Make messages of what a user passes: a string, a Message, or an iterable of either form.
+
+    The mappings are OpenAI's chat messages (platform.openai.com/docs/api-reference/chat,
+    November 2026); the role "developer" is read as "system". Nothing is changed in place.
+    Raises InvalidMessages, naming the message by its index.
+    """
+    if isinstance(prompt, str):
+        prompt = (Message("user", prompt),) if prompt.strip() else ()
+    elif isinstance(prompt, Message):
+        prompt = (prompt,)
+    elif isinstance(prompt, (Mapping, bytes)) or not isinstance(prompt, Iterable):
+        raise InvalidMessages(f"messages is {type(prompt).__name__}; pass a string, a Message, or a list of messages")
+    messages = tuple(_parse_message(index, item) for index, item in enumerate(prompt))
+    if not messages:
+        raise InvalidMessages("there is no message to send; pass a non-empty string or list")
+    return messages
+
+
+def _parse_message(index: int, item: object) -> Message:
+    try:
+        return item if isinstance(item, Message) else _from_mapping(item)
+    except InvalidMessages as error:
+        raise InvalidMessages(f"messages[{index}]: {error}") from None
+
+
+def _from_mapping(item: object) -> Message:
+    if not isinstance(item, Mapping):
+        raise InvalidMessages(f"it is {type(item).__name__}, not a Message or a mapping with role and content")
+    unread = [key for key, value in item.items() if key not in _READ and value]
+    if unread:
+        raise InvalidMessages(f"no field {unread[0]!r} is known; a message has {', '.join(sorted(_READ))}")
+    if item.get("role") is None:
+        raise InvalidMessages(f"it has no role; give one of {', '.join(ROLES)}")
+    tool_calls = tuple(_parse_tool_call(call) for call in item.get("tool_calls") or ())
+    content = item.get("content")
+    if content is None and not tool_calls:
+        raise InvalidMessages("it has no content")
+    return Message(
+        "system" if item["role"] == "developer" else item["role"],
+        _parse_content(content),
+        tool_calls=tool_calls,
+        tool_call_id=item.get("tool_call_id"),
+        name=item.get("name"),
+    )
+
+
+_READ = frozenset({"role", "content", "tool_calls", "tool_call_id", "name"})
+
+
+def _parse_content(content: object) -> Any:
+    if content is None:
+        return ""
+    if isinstance(content, (list, tuple)):
+        return tuple(part if isinstance(part, Part) else _parse_part(part) for part in content)
+    return content
+
+
+def _parse_part(part: object) -> Part:
+    match part:
+        case {"type": "text", "text": text}:
+            return TextPart(text)
+        case {"type": "image_url", "image_url": {"url": str(url)}}:
+            return ImagePart(url)
+    raise InvalidMessages(
+        'a part of its content is neither {"type": "text", "text": ...} nor '
+        '{"type": "image_url", "image_url": {"url": ...}}'
+    )
+
+
+def _parse_tool_call(call: object) -> ToolCall:
+    match call:
+        case ToolCall():
+            return call
+        case {"id": str(id), "function": {"name": str(name), "arguments": str(arguments)}}:
+            return ToolCall(id, name, arguments)
+    raise InvalidMessages(
+        'a tool call is not {"id": ..., "type": "function", "function": {"name": ..., "arguments": "{...}"}}'
+    )
+
+
+def _frozen_mapping(mapping: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if not isinstance(mapping, Mapping | None):
+        raise InvalidOption(f"extra is {type(mapping).__name__}; it takes a mapping of body fields", option="extra")
+    return MappingProxyType(dict(mapping or {}))
+
+
+def _strings(value: str | Iterable[str] | None) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value or ())
+
+
+def _of(*kinds: type) -> Any:
+    """Make a validator: the option, or each item of it, is of one of these types."""
+
+    def check(chat: Chat, attribute: attrs.Attribute[Any], value: Any) -> None:
+        for item in value if isinstance(value, tuple) else (value,):
+            if item is not None and (not isinstance(item, kinds) or isinstance(item, bool)):
+                wanted = " or ".join(kind.__name__ for kind in kinds)
+                raise InvalidOption(
+                    f"{attribute.name} is {item!r}, of type {type(item).__name__}; it takes {wanted}",
+                    option=attribute.name,
+                )
+
+    return check
+
+
+def _option(default: Any, validator: Any = None, converter: Any = None) -> Any:
+    return attrs.field(default=default, validator=validator, converter=converter, kw_only=True)
+
+
+@attrs.frozen
+class Chat:
+    """Hold what the user asks of a provider: messages, and the options of `run` by the same names.
+
+    `extra` holds body fields that only this provider knows; an option left at its
+    default was not given.
+    """
+
+    messages: tuple[Message, ...]
+    system: str | None = _option(None, _of(str))
+    tools: tuple[Tool, ...] = _option((), _of(Tool), tuple)
+    response_format: Any = _option(None)
+    temperature: float | None = _option(None, _of(float, int))
+    top_p: float | None = _option(None, _of(float, int))
+    max_tokens: int | None = _option(None, _of(int))
+    stop: tuple[str, ...] = _option((), _of(str), _strings)
+    seed: int | None = _option(None, _of(int))
+    extra: Mapping[str, Any] = _option(None, None, _frozen_mapping)
+
+    @property
+    def system_texts(self) -> tuple[str, ...]:
+        """Give every system text: the option's first, then those of the messages."""
+        option = () if self.system is None else (self.system,)
+        return (*option, *(message.text for message in self.messages if message.role == "system"))
+
+    @property
+    def turns(self) -> tuple[Message, ...]:
+        """Give the messages without the system ones."""
+        return tuple(message for message in self.messages if message.role != "system")
+
+    def features(self) -> Iterator[str]:
+        """Name what a provider must support to serve this chat, in words of `ProviderInfo.supports`."""
+        turns = self.turns
+        if self.system_texts:
+            yield "system"
+        for option in OPTIONS[1:]:
+            if getattr(self, option) not in (None, (), {}):
+                yield option
+        if len(turns) > 1:
+            yield "history"
+        if turns and turns[-1].role == "assistant":
+            yield "prefill"
+        if any(message.tool_calls or message.role == "tool" for message in turns):
+            yield "tools"
+        if any(message.has_image for message in turns):
+            yield "images"
+
+
+@attrs.frozen
+class Model:
+    """Name a model as its provider does, and say what is known of it.
+
+    `reasoning`: it may think for long before its first word.
+    """
+
+    name: str
+    reasoning: bool = False
+
+
+def _checked_features(words: Iterable[str]) -> frozenset[str]:
+    supports = frozenset((words,) if isinstance(words, str) else words)
+    unknown = sorted(supports - FEATURES)
+    if unknown:
+        raise PluginError(f"supports has {unknown[0]!r}; its words are {', '.join(sorted(FEATURES))}")
+    return supports
+
+
+def _checked_name(name: str) -> str:
+    if not isinstance(name, str) or not name or "/" in name:
+        raise PluginError(f"a provider's name is a non-empty string without a slash, not {name!r}")
+    return name
+
+
+@attrs.frozen
+class ProviderInfo:
+    """Describe a provider.
+
+    `url` is its web site, `default_base_url` the origin and path prefix of its API (None:
+    the caller must give one), `default_model` and `models` the names it knows, `supports`
+    the features it can serve (words of a closed vocabulary), `api_key_env` the environment
+    variable that holds its key, `working` whether its service is known to answer. Raises
+    PluginError where `supports` has an unknown word.
+    """
+
+    name: str = attrs.field(converter=_checked_name)
+    url: str | None = attrs.field(default=None, kw_only=True)
+    default_base_url: str | None = attrs.field(default=None, kw_only=True)
+    default_model: str | None = attrs.field(default=None, kw_only=True)
+    models: tuple[str, ...] = attrs.field(default=(), converter=_strings, kw_only=True)
+    supports: frozenset[str] = attrs.field(default=(), converter=_checked_features, kw_only=True)
+    api_key_env: str | None = attrs.field(default=None, kw_only=True)
+    working: bool = attrs.field(default=True, kw_only=True)

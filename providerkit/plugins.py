@@ -1,0 +1,467 @@
+"""Plugins: found by metadata alone, loaded one by one, each behind a fence of its own.
+
+Only the plugin that is named is imported; a broken one touches no other. `Hooks` is the
+typed face of pluggy: nothing else of the core calls it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from difflib import get_close_matches
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import attrs
+import pluggy
+
+from .errors import PluginError, ProviderError, ProviderKitError, UnknownExtension, UnknownProvider
+from .hookspecs import HOOKS, PROJECT, REQUIRED, ExtensionHooks, Observer, ProviderHooks, hookimpl
+from .messages import Chat, Model, ProviderInfo
+from .wire import Decoder, Endpoint, Request, ResponseHead
+
+if TYPE_CHECKING:
+    from aiohttp.web import Application
+
+    from .transport import Transport
+
+PROVIDERS = "providerkit.providers"
+EXTENSIONS = "providerkit.extensions"
+EXTENSIONS_VARIABLE = "PROVIDERKIT_EXTENSIONS"
+
+T = TypeVar("T")
+
+_cache: dict[str, dict[str, tuple[EntryPoint, ...]]] = {}
+_loaded: dict[tuple[str, str], Plugin] = {}
+_lock = threading.RLock()
+_active: ContextVar[tuple[object, ...]] = ContextVar("providerkit_extensions", default=())
+
+
+@attrs.frozen(eq=False)
+class Plugin:
+    """Hold a loaded plugin and where it came from; equal where the implementation is the same object."""
+
+    name: str
+    implementation: object
+    distribution: str | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Plugin) and self.implementation is other.implementation
+
+    def __hash__(self) -> int:
+        return id(self.implementation)
+
+
+@attrs.frozen
+class Announcement:
+    """Say what the metadata of an installed package announces; `problem` where it can't work."""
+
+    name: str
+    distribution: str
+    version: str
+    problem: str | None = None
+
+
+def announcements(group: str = PROVIDERS) -> list[Announcement]:
+    """List what is installed, from metadata and without importing any of it."""
+    return [
+        Announcement(name, entry_point.dist.name, entry_point.dist.version, _metadata_problem(entry_point, entries))
+        for name, entries in sorted(_entries(group).items())
+        for entry_point in entries
+        if entry_point.dist is not None
+    ]
+
+
+def providers() -> list[str]:
+    """Name the installed providers, from metadata and without importing any of them."""
+    return installed(PROVIDERS)
+
+
+def installed(group: str = PROVIDERS) -> list[str]:
+    """Name what is installed, from metadata and without importing any of it."""
+    return sorted(_entries(group))
+
+
+def _entries(group: str) -> dict[str, tuple[EntryPoint, ...]]:
+    if group not in _cache:
+        found: dict[str, tuple[EntryPoint, ...]] = {}
+        for entry_point in entry_points(group=group):
+            found[entry_point.name] = (*found.get(entry_point.name, ()), entry_point)
+        _cache[group] = found
+    return _cache[group]
+
+
+def _metadata_problem(entry_point: EntryPoint, entries: tuple[EntryPoint, ...]) -> str | None:
+    if len(entries) > 1:
+        return _collision(entries)
+    if entry_point.pattern.match(entry_point.value) is None:
+        return f"its entry point {entry_point.value!r} is not of the form 'module:name'"
+    if not _is_findable(entry_point.module):
+        return f"its module {entry_point.module!r} is not there"
+    return None
+
+
+def _collision(entries: Iterable[EntryPoint]) -> str:
+    owners = " and ".join(sorted(_distribution(entry_point) for entry_point in entries))
+    return f"{owners} both announce this name; uninstall one"
+
+
+def _distribution(entry_point: EntryPoint) -> str:
+    dist = entry_point.dist
+    return f"{dist.name} {dist.version}" if dist is not None else "an unknown distribution"
+
+
+def _is_findable(module: str) -> bool:
+    path = None
+    parts = module.split(".")
+    for end in range(1, len(parts) + 1):
+        name = ".".join(parts[:end])
+        specs = (finder.find_spec(name, path) for finder in sys.meta_path)
+        spec = next((spec for spec in specs if spec is not None), None)
+        if spec is None:
+            return False
+        path = spec.submodule_search_locations
+    return True
+
+
+def load(group: str, name: str) -> Plugin:
+    """Import the one plugin of that name, once.
+
+    Raises UnknownProvider or UnknownExtension where none is installed, PluginError where it
+    can't be loaded, with its distribution and the cause.
+    """
+    with _lock:
+        if (group, name) not in _loaded:
+            if name not in _entries(group):
+                _cache.pop(group)  # it may have been installed since
+            entries = _entries(group).get(name)
+            if entries is None:
+                raise _unknown(group, name)
+            _loaded[group, name] = _load(name, entries)
+        return _loaded[group, name]
+
+
+def _unknown(group: str, name: str) -> ProviderKitError:
+    names = tuple(installed(group))
+    what, error = ("provider", UnknownProvider) if group == PROVIDERS else ("extension", UnknownExtension)
+    near = get_close_matches(name, names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else f"; a plugin brings it: pip install providerkit-{name}"
+    found = f"installed are: {', '.join(names)}" if names else "none is installed"
+    return error(f"there is no {what} {name!r}; {found}{hint}", name=name, installed=names)
+
+
+def _load(name: str, entries: tuple[EntryPoint, ...]) -> Plugin:
+    entry_point, distribution = entries[0], _distribution(entries[0])
+    if len(entries) > 1:
+        raise PluginError(f"plugin {name!r}: {_collision(entries)}", plugin=name, distribution=distribution)
+    try:
+        implementation = _instance(entry_point.load())
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin boundary: an import may raise anything
+        failure = broken(name, "it can't be imported", error, distribution=distribution)
+    else:
+        return Plugin(name, implementation, distribution)
+    raise failure
+
+
+def _instance(implementation: Any) -> object:
+    return _instance_of(implementation) if isinstance(implementation, type) else implementation
+
+
+@lru_cache(maxsize=256)
+def _instance_of(kind: type) -> object:
+    return kind()
+
+
+def broken(
+    plugin: str,
+    what: str,
+    error: BaseException,
+    *,
+    distribution: str | None = None,
+    hook: str | None = None,
+) -> PluginError:
+    """Make the error that blames a plugin for an exception of its own, whose traceback becomes a note.
+
+    It is not chained: a chained traceback can't be redacted.
+    """
+    origin = f" ({distribution})" if distribution else ""
+    failure = PluginError(
+        f"plugin {plugin!r}{origin}: {what}: {type(error).__name__}: {error}",
+        plugin=plugin,
+        distribution=distribution,
+        hook=hook,
+    )
+    failure.add_note("".join(traceback.format_exception(error)).rstrip())
+    return failure
+
+
+@contextmanager
+def activate(*extensions: str | object) -> Iterator[None]:
+    """Make extensions active for every run that starts within the block.
+
+    They are names of installed extensions, or objects; a run sees those named by the call
+    or its Client first, then those of the environment, then these: the first is outermost.
+    """
+    token = _active.set((*_active.get(), *extensions))
+    try:
+        yield
+    finally:
+        _active.reset(token)
+
+
+def active_extensions(named: Iterable[str | object]) -> tuple[Plugin, ...]:
+    """Load the extensions of a run that names these, outermost first, each of them once."""
+    variable = os.environ.get(EXTENSIONS_VARIABLE, "")
+    of_environment = (name.strip() for name in variable.split(",") if name.strip())
+    wanted = (named,) if isinstance(named, str) else named
+    return tuple(dict.fromkeys(_extension(item) for item in (*wanted, *of_environment, *_active.get())))
+
+
+def _extension(item: str | object) -> Plugin:
+    if isinstance(item, str):
+        return load(EXTENSIONS, item)
+    implementation = _instantiated(item)
+    return Plugin(_name_of(implementation), implementation)
+
+
+def find_provider(provider: str | object) -> Plugin:
+    """Load a provider by its installed name, or take the class, instance or module that was passed."""
+    if isinstance(provider, str):
+        return load(PROVIDERS, provider)
+    implementation = _instantiated(provider)
+    return Plugin(_name_of(implementation), implementation)
+
+
+def _instantiated(item: object) -> object:
+    try:
+        return _instance(item)
+    except Exception as error:  # noqa: BLE001 - the plugin boundary: a constructor may raise anything
+        failure = broken(_name_of(item), "it can't be instantiated", error)
+    raise failure
+
+
+def _name_of(implementation: object) -> str:
+    return getattr(implementation, "__name__", type(implementation).__name__)
+
+
+@lru_cache(maxsize=256)
+def assemble(provider: Plugin, extensions: tuple[Plugin, ...] = ()) -> Hooks:
+    """Join a provider and the active extensions; cached, since they cost the same each time.
+
+    Raises PluginError, naming the plugin and its distribution, for everything that a
+    plugin must not do (see the checks below).
+    """
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(ProviderHooks)
+    manager.add_hookspecs(ExtensionHooks)
+    for extension in extensions:
+        _add_hookspecs(manager, extension)
+    manager.register(_Innermost(), "providerkit")
+    _check_required(provider)
+    _register(manager, provider)
+    for extension in reversed(extensions):
+        _check_wraps(extension)
+        _register(manager, extension)
+    hooks = Hooks(manager.hook, provider)
+    if provider.distribution is not None and hooks.info.name != provider.name:
+        raise _refused(provider, f"describe() says its name is {hooks.info.name!r}, not that of its entry point")
+    return hooks
+
+
+class _Innermost:
+    @hookimpl
+    def wrap_transport(self, transport: Transport) -> Transport:
+        return transport
+
+
+def _refused(plugin: Plugin, reason: str) -> PluginError:
+    origin = f" ({plugin.distribution})" if plugin.distribution else ""
+    return PluginError(
+        f"plugin {plugin.name!r}{origin}: {reason}", plugin=plugin.name, distribution=plugin.distribution
+    )
+
+
+def _add_hookspecs(manager: pluggy.PluginManager, extension: Plugin) -> None:
+    if "hookspecs" not in _marked(extension):
+        return
+    try:
+        specs = extension.implementation.hookspecs()  # type: ignore[attr-defined]  # _marked has seen it
+        if specs is not None:
+            manager.add_hookspecs(specs)
+    except Exception as error:  # noqa: BLE001 - the plugin boundary: specs may be anything
+        failure = broken(
+            extension.name, "its hookspecs can't be used", error, distribution=extension.distribution, hook="hookspecs"
+        )
+    else:
+        return
+    raise failure
+
+
+def _register(manager: pluggy.PluginManager, plugin: Plugin) -> None:
+    for name, (function, options) in _marked(plugin).items():
+        _check_signature(plugin, name, function, wrapper=options["wrapper"] or options["hookwrapper"])
+        hook = options["specname"] or name
+        if not hasattr(manager.hook, hook) and not options["optionalhook"]:
+            near = get_close_matches(hook, vars(manager.hook), n=1)
+            raise _refused(plugin, f"there is no hook {hook!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    try:
+        manager.register(plugin.implementation, plugin.name)
+    except (pluggy.PluginValidationError, ValueError) as error:
+        failure = _refused(plugin, str(error).strip().replace("\n", "; "))
+    else:
+        return
+    raise failure
+
+
+def _marked(plugin: Plugin) -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
+    """Find the hooks of a plugin; a function that is named like one but not marked is refused."""
+    marked = {}
+    for name in dir(plugin.implementation):
+        function = _function(plugin.implementation, name)
+        if function is None:
+            continue
+        options = getattr(function, f"{PROJECT}_impl", None)
+        if options is not None:
+            marked[name] = (function, options)
+        elif name in HOOKS:
+            raise _refused(plugin, f"{name} is named like a hook but lacks @hookimpl")
+    return marked
+
+
+def _function(implementation: object, name: str) -> Callable[..., Any] | None:
+    value = inspect.getattr_static(implementation, name, None)
+    if isinstance(value, (staticmethod, classmethod)):
+        value = value.__func__
+    if not inspect.isfunction(value):
+        return None
+    borrowed = isinstance(implementation, ModuleType) and value.__module__ != implementation.__name__
+    return None if borrowed else value
+
+
+def _check_signature(plugin: Plugin, name: str, function: Callable[..., Any], *, wrapper: bool) -> None:
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise _refused(plugin, f"{name} is async; hooks are pure functions, the core does the input and output")
+    if inspect.isgeneratorfunction(function) != wrapper:
+        fault = "is a wrapper and must yield once" if wrapper else "yields, which only @hookimpl(wrapper=True) may"
+        raise _refused(plugin, f"{name} {fault}")
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind in (parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            raise _refused(plugin, f"{name} takes {str(parameter)!r}; hooks take positional arguments by name")
+
+
+def _check_required(provider: Plugin) -> None:
+    own = {
+        options["specname"] or name
+        for name, (_, options) in _marked(provider).items()
+        if not options["wrapper"] and not options["hookwrapper"]
+    }
+    for name in REQUIRED:
+        if name not in own:
+            raise _refused(provider, f"it lacks the required hook {name}")
+
+
+def _check_wraps(extension: Plugin) -> None:
+    for name, (_, options) in _marked(extension).items():
+        answers = not options["wrapper"] and not options["hookwrapper"]
+        if answers and name in HOOKS - {"observe", "hookspecs"}:
+            raise _refused(extension, f"{name} would replace the provider's; wrap it with @hookimpl(wrapper=True)")
+
+
+class Hooks:
+    """Ask one provider, through the active extensions, and check what it answers.
+
+    Every method raises PluginError where a hook raises something of its own or gives a
+    wrong type; errors of providerkit pass through.
+    """
+
+    def __init__(self, relay: Any, provider: Plugin) -> None:
+        self._relay = relay
+        self._provider = provider
+        self.info: ProviderInfo = self._ask(ProviderInfo, "describe")
+
+    def resolve_model(self, name: str | None) -> Model:
+        """Say which model is meant; an empty name is the default."""
+        return self._ask(Model, "resolve_model", name=name or None)
+
+    def build_request(self, chat: Chat, model: Model, endpoint: Endpoint) -> Request:
+        """Make the HTTP request."""
+        return self._ask(Request, "build_request", chat=chat, model=model, endpoint=endpoint)
+
+    def parse_stream(self, head: ResponseHead, model: Model) -> Decoder:
+        """Give a fresh decoder."""
+        return self._ask(Decoder, "parse_stream", head=head, model=model)  # type: ignore[type-abstract]  # a protocol
+
+    def parse_error(self, head: ResponseHead, body: bytes) -> ProviderError | None:
+        """Make the typed error of an answer that is none; None where the provider knows none."""
+        error: ProviderError | None = self._ask_optional(ProviderError, "parse_error", head=head, body=body)
+        return error
+
+    def build_models_request(self, endpoint: Endpoint) -> Request | None:
+        """Make the request that lists models; None where the provider can't be asked."""
+        request: Request | None = self._ask_optional(Request, "build_models_request", endpoint=endpoint)
+        return request
+
+    def parse_models(self, head: ResponseHead, body: bytes) -> tuple[Model, ...]:
+        """Read the list of models."""
+        models = self._ask(list, "parse_models", head=head, body=body)
+        return tuple(self._checked(Model, "parse_models", model) for model in models)
+
+    def sandbox(self) -> Application | None:
+        """Give the provider's own imitation; None where it has none."""
+        application: Application | None = self._ask_optional(object, "sandbox")
+        return application
+
+    def observe(self, chat: Chat, model: Model) -> list[Observer]:
+        """Give the observers of one run."""
+        return self._ask(list, "observe", chat=chat, model=model)
+
+    def wrap_transport(self, transport: Transport) -> Transport:
+        """Give the transport, wrapped by the active extensions."""
+        wrapped: Transport = self._ask_optional(object, "wrap_transport", transport=transport)
+        if not callable(getattr(wrapped, "send", None)):
+            raise self._mistyped("wrap_transport", "a Transport, which has a method send", wrapped)
+        return wrapped
+
+    def _ask(self, kind: type[T], hook: str, **facts: object) -> T:
+        return self._checked(kind, hook, self._ask_optional(object, hook, **facts))
+
+    def _ask_optional(self, kind: type[T], hook: str, **facts: object) -> Any:
+        try:
+            answer = getattr(self._relay, hook)(hook=self._relay, **facts)
+        except ProviderKitError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the plugin boundary: a hook may raise anything
+            failure = self._failed(hook, error)
+        else:
+            return None if answer is None else self._checked(kind, hook, answer)
+        raise failure
+
+    def _checked(self, kind: type[T], hook: str, answer: object) -> T:
+        if not isinstance(answer, kind):
+            raise self._mistyped(hook, kind.__name__, answer)
+        return answer
+
+    def _mistyped(self, hook: str, wanted: str, answer: object) -> PluginError:
+        asked = [impl.plugin_name for impl in getattr(self._relay, hook).get_hookimpls()]
+        wrapped = f" (asked through {', '.join(reversed(asked))})" if len(asked) > 1 else ""
+        failure = _refused(self._provider, f"{hook} gave {type(answer).__name__}, not {wanted}{wrapped}")
+        failure.hook = hook
+        return failure
+
+    def _failed(self, hook: str, error: Exception) -> PluginError:
+        """Blame the plugin whose code was the last to be entered."""
+        owners = {impl.function.__code__: impl.plugin_name for impl in getattr(self._relay, hook).get_hookimpls()}
+        culprit = self._provider.name
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            culprit = owners.get(frame.f_code, culprit)
+        own = culprit == self._provider.name
+        distribution = self._provider.distribution if own else None
+        return broken(culprit, f"{hook} raised", error, distribution=distribution, hook=hook)

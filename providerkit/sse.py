@@ -1,0 +1,139 @@
+"""Server-sent events from bytes, cut anywhere.
+
+The algorithm is the standard's (html.spec.whatwg.org, 9.2.5 and 9.2.6, November 2026), in
+time linear in the bytes. It departs from it where real servers do, and only there:
+
+* an event without its closing blank line at the end is given, flagged `unterminated`
+  (llama.cpp ends so); the standard drops it;
+* a field named `error` makes an event of type "error" (llama.cpp before September 2025);
+* after an empty `data:` line, a line that starts with a space and then JSON continues it.
+
+What arrived and makes no event yet is kept: whoever feeds a decoder caps that.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+_BOM = b"\xef\xbb\xbf"
+
+
+@attrs.frozen
+class ServerSentEvent:
+    """Hold one event: its type, its data, and what the server said of reconnecting.
+
+    `data` is bytes, the lines joined by LF; `id` is the last event id at that point (empty
+    where none was set), `retry` milliseconds where this event set it; `unterminated` says
+    that the bytes ended before its blank line.
+    """
+
+    event: str
+    data: bytes
+    id: str = ""
+    retry: int | None = None
+    unterminated: bool = False
+
+    @property
+    def text(self) -> str:
+        """Give the data as text; bytes that are not UTF-8 become U+FFFD."""
+        return self.data.decode("utf-8", "replace")
+
+
+class SSEDecoder:
+    """Cut server-sent events out of bytes."""
+
+    def __init__(self) -> None:
+        self._tail: list[bytes] = []  # pieces of the line that has no end yet
+        self._at_start = True  # a byte order mark may still come
+        self._skip_newline = False  # the last line ended with CR, an LF belongs to it
+        self._data: list[bytes] = []
+        self._event = b""
+        self._id = ""
+        self._retry: int | None = None
+
+    def feed(self, data: bytes) -> list[ServerSentEvent]:
+        """Take bytes, cut anywhere; give the events they complete."""
+        if self._at_start or self._skip_newline:
+            data = self._trim(data)
+        end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
+        if not end:
+            if data:
+                self._tail.append(data)
+            return []
+        lines = self._take_tail(data[:end]).splitlines()
+        self._skip_newline = end == len(data) and data.endswith(b"\r")
+        if end < len(data):
+            self._tail.append(data[end:])
+        return self._read(lines)
+
+    def close(self) -> list[ServerSentEvent]:
+        """Take the end of the bytes; give the event that lacks its blank line, if any."""
+        self._at_start = False
+        rest = self._take_tail(b"")
+        events = self._read([rest] if rest else [])
+        if self._data:
+            events.append(self._dispatch(unterminated=True))
+        return events
+
+    def _trim(self, data: bytes) -> bytes:
+        if self._at_start:
+            data = self._take_tail(data)
+            if len(data) < len(_BOM) and _BOM.startswith(data):
+                self._tail = [data]
+                return b""
+            self._at_start = False
+            data = data.removeprefix(_BOM)
+        if self._skip_newline and data:
+            self._skip_newline = False
+            data = data.removeprefix(b"\n")
+        return data
+
+    def _take_tail(self, data: bytes) -> bytes:
+        if self._tail:
+            data = b"".join((*self._tail, data))
+            self._tail = []
+        return data
+
+    def _read(self, lines: list[bytes]) -> list[ServerSentEvent]:
+        events = []
+        for line in lines:
+            if not line:
+                if self._data:
+                    events.append(self._dispatch())
+                else:
+                    self._event, self._retry = b"", None
+            elif line.startswith(b"data: "):
+                self._data.append(line[6:])
+            else:
+                self._read_field(line)
+        return events
+
+    def _read_field(self, line: bytes) -> None:
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name == b"data":
+            self._data.append(value)
+        elif name == b"event":
+            self._event = value
+        elif name == b"id":
+            if b"\0" not in value:
+                self._id = value.decode("utf-8", "replace")
+        elif name == b"retry":
+            if value.isdigit() and len(value) < 19:
+                self._retry = int(value)
+        elif name == b"error":
+            self._event = name
+            self._data.append(value)
+        elif self._data and not self._data[-1] and line.startswith((b" {", b" [", b' "')):
+            self._data[-1] = line[1:]
+
+    def _dispatch(self, *, unterminated: bool = False) -> ServerSentEvent:
+        event = ServerSentEvent(
+            self._event.decode("utf-8", "replace") or "message",
+            b"\n".join(self._data),
+            self._id,
+            self._retry,
+            unterminated,
+        )
+        self._data, self._event, self._retry = [], b"", None
+        return event

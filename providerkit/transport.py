@@ -1,0 +1,289 @@
+"""The transport: the only module that opens sockets, and the only one that knows aiohttp.
+
+aiohttp's traps are closed here: no total timeout, no reading by line, no redirects, no
+cookies, no compressed streams, and none of its exceptions gets out (their reprs hold the
+Authorization header). Sessions belong to their event loop and close with it. aiohttp is
+imported where it is used: it takes a third of a second, and only who sends needs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
+
+from .errors import (
+    ConfigurationError,
+    ConnectError,
+    Disconnected,
+    InvalidOption,
+    ProviderKitError,
+    StreamMalformed,
+    StreamTruncated,
+    TransportError,
+)
+from .policy import timed_out
+from .wire import Headers, Request, ResponseHead
+
+if TYPE_CHECKING:
+    from aiohttp import BaseConnector, ClientResponse, ClientSession
+
+    from .policy import Limits
+
+
+class Response(Protocol):
+    """Hold the answer to one request: its head, its body as it arrives, and where it came from."""
+
+    @property
+    def head(self) -> ResponseHead:
+        """Give status and headers."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """Say where the answer came from: "network", "cache" or "cassette"."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Give the body, cut anywhere, never empty; raises StreamTruncated where it was cut short."""
+        ...
+
+
+class Transport(Protocol):
+    """Send one request; leaving the context closes what is not read to its end."""
+
+    def send(self, request: Request) -> AbstractAsyncContextManager[Response]:
+        """Give the response as soon as its head is there."""
+        ...
+
+
+class Connections:
+    """Keep one pool of connections for each event loop.
+
+    A pool is held by an async generator, so whatever shuts down the loop's async generators
+    (asyncio.run, Runner, frameworks) closes it, and so does the end of these Connections.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._pools: dict[asyncio.AbstractEventLoop, tuple[ClientSession, AsyncGenerator[ClientSession]]] = {}
+
+    async def session(self) -> ClientSession:
+        """Give the session of the running loop."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._pools or self._pools[loop][0].closed:
+            self._forget_closed_loops()
+            pool = _pool(self._limits.connections)
+            self._pools[loop] = (await anext(pool), pool)
+        return self._pools[loop][0]
+
+    async def close(self) -> None:
+        """Close the connections of the running loop."""
+        _, pool = self._pools.pop(asyncio.get_running_loop(), (None, None))
+        if pool is not None:
+            await pool.aclose()
+
+    def _forget_closed_loops(self) -> None:
+        for loop in [loop for loop in self._pools if loop.is_closed()]:
+            del self._pools[loop]
+
+
+async def _pool(connections: int) -> AsyncGenerator[ClientSession]:
+    import aiohttp
+
+    session = _session(aiohttp.TCPConnector(limit=connections), owned=True)
+    try:
+        yield session
+    finally:
+        await session.close()
+
+
+def _session(connector: BaseConnector, *, owned: bool) -> ClientSession:
+    import aiohttp
+
+    return aiohttp.ClientSession(connector=connector, connector_owner=owned, cookie_jar=aiohttp.DummyCookieJar())
+
+
+class NetworkTransport:
+    """Send requests over the network.
+
+    `connect` is how long a connection may take, in seconds, the wait for the pool
+    included. A `connector` that is passed is used for this alone and never closed.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        *,
+        connect: float | None = None,
+        proxy: str | None = None,
+        connector: BaseConnector | None = None,
+    ) -> None:
+        import aiohttp  # noqa: F401 - here, in the caller's thread, rather than on the event loop of blocking calls
+
+        self._connections = connections
+        self._connect = connect
+        self._proxy = proxy
+        self._connector = connector
+
+    def send(self, request: Request) -> _Sending:
+        """Give the response as soon as its head is there; leaving closes what is unread."""
+        return _Sending(self, request)
+
+    async def _shared_session(self) -> ClientSession | None:
+        return None if self._connector or _is_socks(self._proxy) else await self._connections.session()
+
+    def _own_session(self) -> ClientSession:
+        """Make a session for one request: over the caller's connector, or a SOCKS proxy."""
+        if self._connector is None:
+            return _session(_socks_connector(str(self._proxy)), owned=True)
+        _check_loop(self._connector)
+        return _session(self._connector, owned=False)
+
+    async def _request(self, session: ClientSession, request: Request) -> ClientResponse:
+        import aiohttp
+
+        try:
+            return await session.request(
+                request.method,
+                request.url,
+                headers=dict(request.headers),
+                data=request.body,
+                proxy=None if _is_socks(self._proxy) else self._proxy,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=None, connect=self._connect),
+            )
+        except Exception as error:  # noqa: BLE001 - whatever it is, its repr may hold the key
+            failure = _send_failure(error, request.url, self._connect)
+        raise failure
+
+
+class _Sending:
+    """Send a request on entering; no generator, so that nothing but its user closes it."""
+
+    def __init__(self, transport: NetworkTransport, request: Request) -> None:
+        self._transport = transport
+        self._request = request
+        self._own: ClientSession | None = None
+
+    async def __aenter__(self) -> NetworkResponse:
+        session = await self._transport._shared_session()
+        if session is None:
+            session = self._own = self._transport._own_session()
+        try:
+            self._response = await self._transport._request(session, self._request)
+        except BaseException:
+            await self._close_own()
+            raise
+        return NetworkResponse(self._response)
+
+    async def __aexit__(self, *failure: object) -> None:
+        self._response.close()
+        await self._close_own()
+
+    async def _close_own(self) -> None:
+        if self._own is not None:
+            await self._own.close()
+
+
+class NetworkResponse:
+    """Hold an answer that comes over the network; iterate it once."""
+
+    source = "network"
+
+    def __init__(self, response: ClientResponse) -> None:
+        self._content = response.content
+        self.head = ResponseHead(response.status, Headers(response.headers.items()))
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Give the body as the socket gives it."""
+        return self
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            data = await self._content.readany()
+        except Exception as error:  # noqa: BLE001 - whatever it is, its repr may hold the key
+            failure = StreamTruncated(f"the connection broke in mid-answer: {_reason(error)}")
+        else:
+            if data:
+                return data
+            raise StopAsyncIteration
+        raise failure
+
+
+def check_proxy(proxy: str | None) -> None:
+    """Raise InvalidOption for a proxy that can't be used, never showing its password."""
+    if proxy is None:
+        return
+    try:
+        parts = urlsplit(proxy)
+        usable = parts.scheme in ("http", "https", "socks4", "socks5") and parts.hostname and (parts.port or 1)
+    except (ValueError, AttributeError, TypeError):
+        usable = False
+    if not usable:
+        raise InvalidOption("proxy must look like 'http://host:port' or 'socks5://host:port'", option="proxy")
+
+
+def _is_socks(proxy: str | None) -> bool:
+    return proxy is not None and proxy.startswith("socks")
+
+
+def _check_loop(connector: BaseConnector) -> None:
+    if connector._loop is not asyncio.get_running_loop():
+        raise InvalidOption(
+            "connector belongs to another event loop; blocking calls run on a loop of their own, "
+            "so pass a connector to async calls only",
+            option="connector",
+        )
+
+
+def _socks_connector(proxy: str) -> BaseConnector:
+    try:
+        from aiohttp_socks import ProxyConnector  # an extra
+    except ImportError:
+        raise ConfigurationError('a SOCKS proxy needs aiohttp-socks: pip install "providerkit-core[socks]"') from None
+    connector: BaseConnector = ProxyConnector.from_url(proxy)
+    return connector
+
+
+def _send_failure(error: Exception, url: str, connect: float | None) -> ProviderKitError:
+    import aiohttp
+
+    parts = urlsplit(url)
+    place = parts.netloc.rpartition("@")[2]
+    reason = _reason(error)
+    match error:
+        case TimeoutError():
+            return timed_out("connect", connect or 0.0)
+        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
+            return InvalidOption(f"{place!r} is not a host that can be called", option="base_url")
+        case RuntimeError():
+            return ConfigurationError("the Client was closed while the run was starting")
+        case aiohttp.ClientHttpProxyError():
+            return ConnectError(f"the proxy refused to connect to {place}: {error.status} {error.message}")
+        case aiohttp.ClientResponseError():
+            return StreamMalformed(f"{place} did not answer in HTTP: {error.message}")
+        case aiohttp.ClientProxyConnectionError():
+            return ConnectError(f"can't reach the proxy on the way to {place}: {reason}")
+        case aiohttp.ClientConnectorDNSError():
+            return ConnectError(f"can't find the host {parts.hostname!r}; is it spelt right, is the network up?")
+        case aiohttp.ClientSSLError() | aiohttp.ClientConnectorCertificateError() | ssl.SSLError():
+            return ConnectError(f"no TLS with {place}: {reason}")
+        case aiohttp.ClientConnectorError():
+            return ConnectError(f"can't connect to {place}: {reason}; is it running there?")
+        case aiohttp.ServerDisconnectedError() | OSError():
+            return Disconnected(f"{place} closed the connection before it answered: {reason}")
+    return TransportError(f"the request to {place} failed: {type(error).__name__}")
+
+
+def _reason(error: BaseException) -> str:
+    """Say why in words that hold no header: the system's own, else the name of the error."""
+    cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
+    words = getattr(cause, "strerror", None) or getattr(cause, "verify_message", None)
+    return str(words) if words else type(cause).__name__

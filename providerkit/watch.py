@@ -1,0 +1,76 @@
+"""The clocks of one attempt on an event loop: one timer, which reads only stamp.
+
+A timer for each read would cost four times as much as a stamp. When the timer rings, it
+asks what is due: nothing yet, then it is set anew; or a clock has run out, then the task
+that waits is cancelled and gets TimedOut in place of the CancelledError.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+from .policy import Timeouts, Waiting, timed_out
+
+
+class Watch:
+    """Bound the waits of one attempt.
+
+    Entered for each wait for the network; between them, while the caller works on what it
+    was given, no clock but `total` runs. `content` says that the answer has begun, or goes
+    on. Raises TimedOut on leaving, where a clock has run out.
+    """
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._waiting = Waiting(timeouts, started=self._loop.time())
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._cancelling = 0
+        self._fired: str | None = None
+
+    def __enter__(self) -> Self:
+        self._waiting.begin(self._loop.time())
+        self._task = task = asyncio.current_task()
+        assert task is not None  # whoever awaits is a task
+        self._cancelling = task.cancelling()
+        if self._timer is None:
+            self._arm()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._waiting.end(self._loop.time())
+        task, self._task = self._task, None
+        if self._fired and task and task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise timed_out(self._fired, getattr(self._waiting.timeouts, self._fired)) from None
+
+    def close(self) -> None:
+        """Stop the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def content(self) -> None:
+        """Content has come."""
+        if self._waiting.clock == "first_event":
+            self.close()  # the idle clock may be the shorter one; entering sets it
+        self._waiting.content()
+
+    def _arm(self) -> None:
+        due = self._waiting.next()
+        if due is not None:
+            self._timer = self._loop.call_at(due[1], self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        due = self._waiting.next()
+        if self._task is None or due is None:
+            return
+        if due[1] > self._loop.time():
+            self._arm()
+        else:
+            self._fired = due[0]
+            self._task.cancel()

@@ -1,0 +1,286 @@
+"""What crosses the wire, as values: requests, response heads, endpoints, secrets, decoders, JSON.
+
+Nothing here does any input or output. The reprs show no header value, no query and no key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol, runtime_checkable
+from urllib.parse import urlsplit
+
+import attrs
+import orjson
+
+from .errors import InvalidOption, StreamMalformed
+from .events import Event
+
+
+class Headers(Mapping[str, str]):
+    """Hold HTTP headers: names in any case, values never shown in a repr.
+
+    Several values of one name are joined by ", " (RFC 9110, section 5.3). `|` lays other
+    headers over these.
+    """
+
+    __slots__ = ("_items",)
+
+    def __init__(self, headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
+        self._items: dict[str, tuple[str, str]] = {}
+        for name, value in headers.items() if isinstance(headers, Mapping) else headers:
+            seen = self._items.get(name.lower())
+            self._items[name.lower()] = (name, f"{seen[1]}, {value}" if seen else value)
+
+    def __getitem__(self, name: str) -> str:
+        return self._items[name.lower()][1]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, _ in self._items.values())
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __or__(self, other: Mapping[str, str]) -> Headers:
+        laid_over = Headers(other)
+        laid_over._items = {**self._items, **laid_over._items}
+        return laid_over
+
+    def __repr__(self) -> str:
+        return f"<Headers {', '.join(self)}>"
+
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FORBIDDEN = re.compile(r"[^\t\x20-\x7e]")
+
+
+def _checked_headers(headers: Mapping[str, str] | None) -> Headers:
+    for name, value in (headers or {}).items():
+        if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+            raise InvalidOption(f"{name!r} is not the name of a header", option="headers")
+        if not isinstance(value, str) or _FORBIDDEN.search(value):
+            raise InvalidOption(
+                f"the value of the header {name!r} must be printable ASCII text without line breaks",
+                option="headers",
+            )
+    return Headers(headers or {})
+
+
+class Secret:
+    """Hold a key so that it shows nowhere; `reveal()` gives it to who must send it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        if not isinstance(value, str) or not value:
+            raise InvalidOption("the key must be a non-empty string", option="api_key")
+        if _FORBIDDEN.search(value):
+            raise InvalidOption(
+                "the key has a line break or a character beyond ASCII; was it read from a file without .strip()?",
+                option="api_key",
+            )
+        self._value = value
+
+    def reveal(self) -> str:
+        """Give the key itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+def _shown_url(url: str) -> str:
+    return urlsplit(url)._replace(query="", fragment="").geturl()
+
+
+def _checked_base_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
+    except (ValueError, AttributeError, TypeError):
+        usable = False
+    if not usable or _FORBIDDEN.search(url) or " " in url:
+        raise InvalidOption(f"base_url is {url!r}; it must look like 'https://host/path'", option="base_url")
+    if parts.username is not None or parts.password is not None:
+        raise InvalidOption("base_url holds a user name or password; send them in headers=", option="base_url")
+    if parts.query or parts.fragment:
+        raise InvalidOption(
+            f"base_url is {_shown_url(url)!r} with a query or fragment; provider paths can't be appended to it",
+            option="base_url",
+        )
+    return url.rstrip("/")
+
+
+@attrs.frozen
+class Endpoint:
+    """Say where a provider is reached and as whom.
+
+    `base_url` has no trailing slash; `api_key` is None where none was given; `headers` are
+    the caller's, which the core lays over those of every request: plugins need not.
+    Raises InvalidOption for a base_url that is not http(s) and for headers that can't be sent.
+    """
+
+    base_url: str = attrs.field(converter=_checked_base_url)
+    api_key: Secret | None = None
+    headers: Headers = attrs.field(default=None, converter=_checked_headers)
+
+    def url(self, path: str) -> str:
+        """Append a path of the provider's to the base URL."""
+        return f"{self.base_url}/{path.lstrip('/')}"
+
+
+@attrs.frozen(repr=False)
+class Request:
+    """Hold one HTTP request.
+
+    `stream` is False where the answer comes whole. Raises InvalidOption for headers that
+    can't be sent.
+    """
+
+    method: str
+    url: str
+    headers: Headers = attrs.field(default=None, converter=_checked_headers)
+    body: bytes | None = None
+    stream: bool = True
+
+    @classmethod
+    def json(cls, url: str, data: Any, headers: Mapping[str, str] | None = None, *, stream: bool = True) -> Request:
+        """Make a POST request with a JSON body.
+
+        Raises InvalidOption where `data` holds what JSON can't: what a caller put into
+        `extra`, most likely.
+        """
+        try:
+            body = orjson.dumps(data)
+        except TypeError as error:
+            raise InvalidOption(f"the request can't be written as JSON: {error}", option="extra") from None
+        return cls("POST", url, Headers({"Content-Type": "application/json"}) | (headers or {}), body, stream)
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {_shown_url(self.url)} {self.headers!r}>"
+
+
+@attrs.frozen
+class ResponseHead:
+    """Hold the head of an HTTP response."""
+
+    status: int
+    headers: Headers = attrs.field(factory=Headers, converter=Headers)
+
+    @property
+    def content_type(self) -> str:
+        """Give the media type in lower case, without parameters; empty where there is none."""
+        return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+    @property
+    def framed(self) -> bool:
+        """Tell whether HTTP itself proves the end of the body: it is chunked or has a length.
+
+        Not so where it is compressed: a cut gzip body ends cleanly.
+        """
+        if self.headers.get("Content-Encoding", "identity").lower() != "identity":
+            return False
+        chunked = "chunked" in self.headers.get("Transfer-Encoding", "").lower()
+        return chunked or "Content-Length" in self.headers
+
+    @property
+    def request_id(self) -> str | None:
+        """Give the provider's name for the request, from the headers in use for it."""
+        return self.headers.get("x-request-id") or self.headers.get("request-id")
+
+
+@runtime_checkable
+class Decoder(Protocol):
+    """Turn the bytes of one answer, cut anywhere, into events.
+
+    `feed` and `close` together give exactly one Finish, last. `ended` turns True when no
+    more is needed: the wire has said the end, though a Finish may still be held back
+    because usage can follow. `close` is called at most once, at a clean end of the body
+    or a moment after `ended`; it raises StreamTruncated where the end is not proven.
+    """
+
+    @property
+    def ended(self) -> bool:
+        """Tell whether the wire has said the end."""
+        ...
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Take bytes, cut anywhere; give the events they complete."""
+        ...
+
+    def close(self) -> list[Event]:
+        """Take the end of the body; give what was held back."""
+        ...
+
+
+class DecoderWrapper:
+    """Change the events of another decoder; subclasses override `transform`.
+
+    The Finish is the last event of the last batch: what a `transform` holds back must be
+    given out before it.
+    """
+
+    def __init__(self, decoder: Decoder) -> None:
+        self.decoder = decoder
+
+    @property
+    def ended(self) -> bool:
+        """Tell whether the wire has said the end."""
+        return self.decoder.ended
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Transform the events that `data` completes."""
+        return self.transform(self.decoder.feed(data))
+
+    def close(self) -> list[Event]:
+        """Transform the events that the end of the body gives."""
+        return self.transform(self.decoder.close())
+
+    def transform(self, events: list[Event]) -> list[Event]:
+        """Give the events to deliver in place of `events`, which may be empty."""
+        return events
+
+
+def loads(data: bytes) -> Any:
+    """Parse strict JSON.
+
+    Bytes that are not UTF-8, and halves of surrogate pairs (which servers that cut text
+    by UTF-16 units do send), become U+FFFD. Raises StreamMalformed for anything else
+    that RFC 8259 does not allow.
+    """
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        pass
+    text = _ESCAPE.sub(_whole_escape, data.decode("utf-8", "replace"))
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        incomplete = error.pos >= len(text)
+        raise StreamMalformed(f"expected JSON, got {data[:60]!r}: {error.msg}", incomplete=incomplete) from None
+
+
+_ESCAPE = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+
+
+def _whole_escape(match: re.Match[str]) -> str:
+    return "\\ufffd" if match["half"] else match[0]
+
+
+def mask_of(secrets: Iterable[str]) -> Callable[[str], str]:
+    """Make a function that puts *** in place of every one of `secrets` in a text.
+
+    What is shorter than six characters could be a part of any word, and stays.
+    """
+    found = sorted({secret for secret in secrets if len(secret) >= 6}, key=len, reverse=True)
+    pattern = re.compile("|".join(map(re.escape, found))) if found else None
+    return lambda text: pattern.sub("***", text) if pattern else text

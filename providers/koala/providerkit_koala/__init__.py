@@ -1,0 +1,5 @@
+"""Koala (koala.sh) for providerkit."""
+
+from .plugin import Koala
+
+__all__ = ["Koala"]

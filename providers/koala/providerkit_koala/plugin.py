@@ -1,0 +1,251 @@
+"""The Koala plugin: hooks, pure functions of values.
+
+Source of the wire: the public API page of koala.sh (dialect "api"); gpt4free's Koala
+module as described by its users (dialects "website" and "messages"), which koala.sh
+does not document. Read in November 2026.
+"""
+
+from __future__ import annotations
+
+import random
+import string
+from collections.abc import AsyncIterator, Iterator
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit
+
+from providerkit import (
+    ByContent,
+    Chat,
+    Decoder,
+    Endpoint,
+    Event,
+    EventStream,
+    Finish,
+    InvalidMessages,
+    InvalidOption,
+    JSONBody,
+    Message,
+    MissingAPIKey,
+    Model,
+    ProviderData,
+    ProviderError,
+    ProviderInfo,
+    Request,
+    ResponseHead,
+    StreamMalformed,
+    TextDelta,
+    UnexpectedContent,
+    hookimpl,
+    loads,
+)
+from providerkit.compat.gpt4free import AsyncGeneratorProvider, ProviderModelMixin
+
+if TYPE_CHECKING:
+    from aiohttp.web import Application
+
+DIALECTS = ("api", "website", "messages")
+PATH = "/api/gpt/"
+
+
+class Koala(AsyncGeneratorProvider, ProviderModelMixin):
+    """Talk to Koala.
+
+    `dialect` is "api" (the documented one, needs a key), "website" or "messages"; by
+    default "api" where a key is given, else "website".
+    """
+
+    # The names that gpt4free reads, on the class.
+    url: ClassVar[str | None] = "https://koala.sh"
+    api_endpoint: ClassVar[str] = "https://koala.sh/api/gpt/"
+    default_model: ClassVar[str] = "gpt-4o-mini"
+    models: ClassVar[list[str]] = ["gpt-4o-mini", "gpt-4o", "claude-3.7-sonnet"]
+
+    def __init__(self, dialect: str | None = None, *, path: str = PATH) -> None:
+        if dialect is not None and dialect not in DIALECTS:
+            raise InvalidOption(f"dialect is {dialect!r}; it is one of {', '.join(DIALECTS)}", option="dialect")
+        self._dialect = dialect
+        self._path = path
+
+    @hookimpl
+    def describe(self) -> ProviderInfo:
+        """Describe Koala."""
+        return ProviderInfo(
+            name="koala",
+            url=self.url,
+            default_base_url=self.url,
+            default_model=self.default_model,
+            models=self.models,
+            supports={"system", "history", "extra"},
+            api_key_env="KOALA_API_KEY",
+            working=self.working,
+        )
+
+    @hookimpl
+    def resolve_model(self, name: str | None) -> Model:
+        """Pass any name through: Koala's models change faster than this list."""
+        return Model(name or self.default_model)
+
+    @hookimpl
+    def build_request(self, chat: Chat, model: Model, endpoint: Endpoint) -> Request:
+        """Make the request of the dialect in use."""
+        url = endpoint.url(self._path)
+        extra = dict(chat.extra)
+        dialect = self._dialect or ("api" if endpoint.api_key else "website")
+        if dialect == "api":
+            if endpoint.api_key is None:
+                raise MissingAPIKey("koala's api needs a key: pass api_key= or set KOALA_API_KEY")
+            body = {**_histories(chat), "model": model.name, "realTimeData": False, **extra}
+            headers = {"Authorization": f"Bearer {endpoint.api_key.reveal()}"}
+            return Request.json(url, body, headers, stream=False)
+        flag = {"Flag-Real-Time-Data": "true" if extra.pop("realTimeData", False) else "false"}
+        if dialect == "messages":
+            return Request.json(url, {"messages": _messages(chat), "model": model.name, **extra}, flag)
+        headers = {
+            "Accept": "text/event-stream",
+            "Referer": f"{self.url}/chat",
+            "Origin": str(self.url),
+            "Visitor-ID": _visitor_id(),
+            **flag,
+        }
+        return Request.json(url, {**_histories(chat), "model": model.name, **extra}, headers)
+
+    @hookimpl
+    def parse_stream(self, head: ResponseHead) -> Decoder:
+        """Take either answer in any dialect: events, or one JSON object.
+
+        The wire has no mark of its end, so the end of the body is the end of the answer.
+        """
+        plain = self._dialect == "messages"
+        return ByContent(
+            head,
+            stream=EventStream(lambda data, event: _parse_event(data, event, plain=plain), end=Finish("stop")),
+            body=JSONBody(_parse_body),
+        )
+
+    @hookimpl
+    def parse_error(self, head: ResponseHead, body: bytes) -> ProviderError | None:
+        """Read Koala's own words out of an error."""
+        try:
+            return _error_in(loads(body), head.status)
+        except StreamMalformed:
+            return None
+
+    @hookimpl
+    def sandbox(self) -> Application:
+        """Imitate Koala."""
+        from .sandbox import application  # brings aiohttp's server, which only a sandbox needs
+
+        return application()
+
+    @classmethod
+    def _target(cls) -> tuple[object, str | None]:
+        """Send gpt4free's calls to `api_endpoint`."""
+        parts = urlsplit(cls.api_endpoint)
+        return cls(path=parts.path), f"{parts.scheme}://{parts.netloc}"
+
+    @staticmethod
+    async def _parse_event_stream(response: Any) -> AsyncIterator[Any]:
+        """Give the decoded JSON of an open aiohttp response, as gpt4free's method of this name does."""
+        decoder = EventStream(lambda data, event: [ProviderData(value) for value in _values(data)], end=Finish("stop"))
+        async for chunk in response.content.iter_any():
+            for event in decoder.feed(chunk):
+                if isinstance(event, ProviderData):
+                    yield event.value
+        for event in decoder.close():
+            if isinstance(event, ProviderData):
+                yield event.value
+
+
+def _visitor_id() -> str:
+    return "".join(random.choices(string.ascii_lowercase + string.digits, k=20))  # noqa: S311 - a name, no secret
+
+
+def _messages(chat: Chat) -> list[dict[str, Any]]:
+    system = [Message("system", text) for text in chat.system_texts]
+    return [{"role": turn.role, "content": turn.text, "attachments": []} for turn in (*system, *chat.turns)]
+
+
+def _histories(chat: Chat) -> dict[str, Any]:
+    """Put a chat into Koala's form: the input, and pairs of what was said before.
+
+    The histories must have equal length: neighbours of one role are joined by a blank
+    line, and a missing half is empty.
+    """
+    *earlier, last = chat.turns or (None,)
+    if last is None or last.role != "user":
+        raise InvalidMessages("koala needs a user's message, as the last one")
+    pairs: list[list[str]] = []
+    for role, turns in groupby(earlier, lambda turn: turn.role):
+        text = "\n\n".join(turn.text for turn in turns)
+        if role == "user":
+            pairs.append([text, ""])
+        elif pairs:
+            pairs[-1][1] = text
+        else:
+            pairs.append(["", text])
+    return {
+        "input": " ".join((last.text, *chat.system_texts)),
+        "inputHistory": [user for user, _ in pairs],
+        "outputHistory": [assistant for _, assistant in pairs],
+    }
+
+
+def _parse_event(data: bytes, event: str, *, plain: bool) -> Iterator[Event]:
+    """Make events of the data of one server-sent event; in `plain` text, what is no JSON string is text, too."""
+    try:
+        values = _values(data)
+    except StreamMalformed:
+        if not plain:
+            raise
+        values = [data.decode("utf-8", "replace")]
+    for value in values:
+        error = _error_in(value, 200) or (ProviderError(str(value), status=200) if event == "error" else None)
+        if error is not None:
+            raise error
+        text = _text_in(value)
+        if text is not None:
+            yield TextDelta(text)
+        elif plain:
+            yield TextDelta(data.decode("utf-8", "replace"))
+        else:
+            yield ProviderData(value)
+
+
+def _values(data: bytes) -> list[Any]:
+    """Read the data of one event: one JSON value, or one a line."""
+    try:
+        return [loads(data)]
+    except StreamMalformed:
+        lines = data.split(b"\n")
+        if len(lines) == 1:
+            raise
+        return [loads(line) for line in lines if line.strip()]
+
+
+def _parse_body(value: Any) -> list[Event]:
+    error = _error_in(value, 200)
+    if error is not None:
+        raise error
+    text = _text_in(value)
+    if text is None:
+        raise UnexpectedContent("koala answered with JSON that holds no output", status=200)
+    return [TextDelta(text)]
+
+
+def _text_in(value: Any) -> str | None:
+    text = value.get("output") if isinstance(value, dict) else value
+    return text if isinstance(text, str) else None
+
+
+def _error_in(value: Any, status: int) -> ProviderError | None:
+    """Make the error that an object with `error` or `message` is; a list holds it as its first item."""
+    match value:
+        case [first, *_]:
+            return _error_in(first, status)
+        case {"error": {"message": str(words), **rest}}:
+            code = rest.get("code")
+            return ProviderError.from_status(status, f"koala: {words}", code=None if code is None else str(code))
+        case {"error": words} | {"message": words} if words and "output" not in value:
+            return ProviderError.from_status(status, f"koala: {words}")
+    return None
