@@ -10,15 +10,23 @@ import os
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
+from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypedDict, TypeVar, overload
 from urllib.parse import urlsplit
 
 import attrs
 
 from . import sync
-from .errors import ConfigurationError, InvalidOption, RunConsumed, UnknownProvider, UnsupportedFeature
+from .errors import (
+    ConfigurationError,
+    InvalidOption,
+    ProviderKitError,
+    RunConsumed,
+    UnknownProvider,
+    UnsupportedFeature,
+)
 from .events import Event, Reply, TextDelta, Transcript
-from .exchange import Call, Exchange, Observers, fetch
+from .exchange import Call, Exchange, Observers, fetch, told
 from .messages import OPTIONS, Chat, Message, Model, Prompt, ProviderInfo, Tool, parse_messages
 from .plugins import Plugin, active_extensions, assemble, find_provider, installed
 from .policy import Limits, Timeouts
@@ -291,6 +299,7 @@ class Run:
         self._conversation = conversation
         self._pid = os.getpid()
         self._started = False
+        self._iterated = False
         # Weakly, so that leaving a loop early ends the iterator while the Run is kept.
         self._iterator: Callable[[], object] = lambda: None
         self._transcript = Transcript()
@@ -322,18 +331,20 @@ class Run:
         """End a blocking iteration and close its connection; the Run can't be started any more."""
         self._started = True
         iterator = self._iterator()
-        if isinstance(iterator, AsyncGenerator):
+        if isinstance(iterator, AsyncGeneratorType):
             raise RunConsumed("this Run is iterated by async code; close it there with `await run.aclose()`")
-        if isinstance(iterator, Generator):
+        if isinstance(iterator, GeneratorType):
             iterator.close()
 
     async def aclose(self) -> None:
         """End the iteration and close its connection; the Run can't be started any more."""
         iterator = self._iterator()
-        if isinstance(iterator, AsyncGenerator):
-            await iterator.aclose()
-        else:
+        if not isinstance(iterator, AsyncGeneratorType):
             self.close()
+        elif iterator.ag_running:
+            raise RunConsumed("another task waits for this Run; cancel that task to end it")
+        else:
+            await iterator.aclose()
 
     def __enter__(self) -> Self:
         return self
@@ -357,7 +368,7 @@ class Run:
             raise RunConsumed("this Run was made before a fork; make it anew in this process")
         prepared = self._client._prepare(self._history(), self._options, self._prepared)
         self._started = True
-        return _Course(prepared, self._transcript, self._conversation, self._messages)
+        return _Course(self, prepared)
 
     async def _collect(self, course: _Course) -> Reply:
         try:
@@ -369,25 +380,23 @@ class Run:
 
     def _iterate(self, iterator: G) -> G:
         self._iterator = weakref.ref(iterator)
+        self._iterated = True
         return iterator
+
+    def _is_abandoned(self) -> bool:
+        """Tell whether the loop over this was left, though its event loop may not have closed it yet."""
+        return self._iterated and self._iterator() is None
 
 
 class _Course:
     """Take a run from its start to its end, batch by batch."""
 
-    def __init__(
-        self,
-        prepared: _Prepared,
-        transcript: Transcript,
-        conversation: Conversation | None,
-        messages: tuple[Message, ...],
-    ) -> None:
+    def __init__(self, run: Run, prepared: _Prepared) -> None:
+        self._run = run
         self._call = prepared.call
-        self._transcript = transcript
-        self._conversation = conversation
-        self._messages = messages
+        self._transcript = run._transcript
         hooks, chat, model = self._call.hooks, self._call.chat, self._call.model
-        transcript.provider, transcript.model = hooks.info.name, model.name
+        self._transcript.provider, self._transcript.model = hooks.info.name, model.name
         self._observers = Observers(hooks.observe(chat, model))
         self._transport = hooks.wrap_transport(prepared.transport)
         self._exchange: Exchange | None = None
@@ -395,8 +404,8 @@ class _Course:
     async def next(self) -> list[Event] | None:
         """Give the next batch of events; None at the end."""
         if self._exchange is None:
-            if self._conversation is not None:
-                self._conversation._begin()
+            if self._run._conversation is not None:
+                self._run._conversation._begin(self._run)
             self._exchange = Exchange(self._call, self._transport, self._observers, self._transcript)
         return await self._exchange.next()
 
@@ -412,8 +421,8 @@ class _Course:
             self._observers.tell("finish", reply)
         else:
             self._observers.tell("error", reply.attempts[-1].error)
-        if self._conversation is not None:
-            self._conversation._end((*self._messages, reply.message) if finished else ())
+        if self._run._conversation is not None:
+            self._run._conversation._end(self._run)
 
 
 @attrs.frozen
@@ -463,7 +472,7 @@ class Conversation:
         self._client = client
         self._options = options
         self._messages: list[Message] = []
-        self._running = False
+        self._running: Run | None = None
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -495,14 +504,16 @@ class Conversation:
     def __await__(self) -> NoReturn:
         raise TypeError('a Conversation is not awaited; ask it: reply = await chat.send("Hello")')
 
-    def _begin(self) -> None:
-        if self._running:
+    def _begin(self, run: Run) -> None:
+        if self._running is not None and not self._running._is_abandoned():
             raise RunConsumed("another send of this Conversation is still running; finish or close it first")
-        self._running = True
+        self._running = run
 
-    def _end(self, turns: tuple[Message, ...]) -> None:
-        self._running = False
-        self._messages += turns
+    def _end(self, run: Run) -> None:
+        if self._running is run:
+            self._running = None
+        if run._transcript.finished:
+            self._messages += [*run._messages, run.reply.message]
 
 
 class Models:
@@ -544,6 +555,14 @@ class Provider:
 
 
 async def _list_models(prepared: _Prepared) -> tuple[Model, ...]:
+    try:
+        return await _ask_for_models(prepared)
+    except ProviderKitError as raised:
+        error = raised
+    raise told(error, prepared.call)
+
+
+async def _ask_for_models(prepared: _Prepared) -> tuple[Model, ...]:
     call = prepared.call
     request = call.hooks.build_models_request(call.endpoint)
     if request is None:

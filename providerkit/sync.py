@@ -79,6 +79,9 @@ class _Job(Generic[T]):
         self._coroutine = coroutine
         self._task: asyncio.Task[T] | None = None
         self._ended = threading.Event()
+
+    def start(self) -> None:
+        """Start the coroutine; whoever calls this cancels the job where it is interrupted."""
         self._home.loop.call_soon_threadsafe(self._start)
 
     def _start(self) -> None:
@@ -86,12 +89,8 @@ class _Job(Generic[T]):
         self._task.add_done_callback(lambda task: self._ended.set())
 
     def result(self) -> T:
-        """Wait for the result; where the wait is interrupted, the coroutine is cancelled."""
-        try:
-            self._ended.wait()
-        except BaseException:  # KeyboardInterrupt, most likely
-            self.cancel()
-            raise
+        """Wait for the result."""
+        self._ended.wait()
         assert self._task is not None  # it has ended, so it was started
         return self._task.result()
 
@@ -106,11 +105,19 @@ class _Job(Generic[T]):
     def _cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
+        else:  # interrupted before it was started
+            self._coroutine.close()
+            self._ended.set()
 
 
 def call(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine on the background loop and wait for its result."""
-    return _Job(coroutine).result()
+    """Run a coroutine on the background loop and wait for its result; an interrupt cancels it."""
+    job = _Job(coroutine)
+    try:
+        job.start()
+        return job.result()
+    finally:
+        job.cancel()
 
 
 class Batches(Protocol[B]):
@@ -130,6 +137,7 @@ def iterate(source: Batches[T]) -> Generator[T]:
     handover = _Handover(source)
     job = _Job(handover.run())
     try:
+        job.start()
         while batches := handover.take():
             yield from batches
         job.result()
@@ -167,10 +175,10 @@ class _Handover(Generic[T]):
                 self._batches.put(None)
 
     async def _wait_for_room(self) -> None:
-        while self._given - self._taken > AHEAD:
-            self._room.clear()
-            self._full = True
-            if self._given - self._taken > AHEAD:  # nothing was taken before the flag was up
+        if self._given - self._taken > AHEAD:
+            self._full = True  # before the caller's counter is read again: it reads the flag after it counts
+            while self._given - self._taken > AHEAD:
+                self._room.clear()
                 await self._room.wait()
             self._full = False
 

@@ -1,0 +1,475 @@
+"""What users call: runs, replies, conversations, providers, and how they begin and end."""
+
+import asyncio
+import inspect
+import os
+
+import pytest
+from loopback import Received, chunked, http, serve
+from parrots import Macaw, Parrot
+
+import providerkit
+from providerkit import Finish, Message, Model, ProviderInfo, Request, TextDelta, hookimpl
+from providerkit.client import RunOptions
+
+HELLO = chunked(b'data: "Hel"\n\n', b'data: "lo"\n\n')
+
+
+@pytest.fixture
+async def server():
+    async with serve(HELLO) as server:
+        yield server
+
+
+@pytest.fixture
+async def client():
+    async with providerkit.Client() as client:
+        yield client
+
+
+@pytest.fixture
+def ask(client, server):
+    def ask(messages="hi", **options):
+        return client.run(messages, **{"provider": Parrot, "base_url": server.base_url, **options})
+
+    return ask
+
+
+async def in_thread(function, *args):
+    """Call a blocking function as a blocking caller would: where no event loop runs."""
+    return await asyncio.to_thread(function, *args)
+
+
+def texts_of(run):
+    return list(run)
+
+
+class TestRun:
+    async def test_async_for_gives_the_text_in_pieces(self, ask):
+        assert [text async for text in ask()] == ["Hel", "lo"]
+
+    async def test_for_gives_the_text_in_pieces(self, ask):
+        assert await in_thread(texts_of, ask()) == ["Hel", "lo"]
+
+    async def test_await_gives_the_reply(self, ask):
+        reply = await ask()
+        assert (reply.text, reply.finish_reason, reply.proven) == ("Hello", "stop", True)
+        assert (reply.provider, reply.model) == ("parrot", "grey")
+        assert reply.message == Message("assistant", "Hello")
+
+    async def test_result_gives_the_reply(self, ask):
+        assert (await in_thread(ask().result)).text == "Hello"
+
+    async def test_a_blocking_call_works_under_a_running_loop(self, server):
+        with providerkit.sandbox("koala") as base_url:
+            assert "turns came before" in providerkit.run("hi", provider="koala", base_url=base_url).result().text
+
+    async def test_events_come_async_and_blocking(self, ask):
+        expected = [TextDelta("Hel"), TextDelta("lo"), Finish("stop", proven=True)]
+        assert [event async for event in ask().events()] == expected
+        assert await in_thread(lambda: list(ask().events())) == expected
+
+    async def test_nothing_is_sent_before_it_is_asked_for(self, ask, server):
+        ask()
+        await ask()
+        assert len(server.requests) == 1
+
+    async def test_the_reply_so_far_is_there_while_it_comes(self, ask):
+        run = ask()
+        assert run.reply.text == ""
+        async for _ in run:
+            assert run.reply.text.startswith("Hel")
+        assert (run.reply.text, run.reply.finish_reason) == ("Hello", "stop")
+
+    async def test_an_attempt_says_how_it_went(self, ask):
+        (attempt,) = (await ask()).attempts
+        assert (attempt.route, attempt.error, attempt.source) == ("parrot/grey", None, "network")
+        assert attempt.seconds > 0
+
+    @pytest.mark.parametrize(
+        "again",
+        [
+            aiter,
+            iter,
+            lambda run: run.result(),
+            lambda run: run.__await__(),
+            lambda run: aiter(run.events()),
+            lambda run: iter(run.events()),
+        ],
+        ids=["async for", "for", "result", "await", "async events", "events"],
+    )
+    async def test_it_is_started_once(self, ask, again):
+        run = ask()
+        await run
+        with pytest.raises(providerkit.RunConsumed, match="started already"):
+            again(run)
+
+    async def test_leaving_early_closes_the_connection_though_the_run_is_kept(self, client):
+        async def drip(request, writer):
+            writer.write(chunked(b'data: "a"\n\n', end=False))
+            await asyncio.Event().wait()
+
+        async with serve(drip) as server:
+            run = client.run("hi", provider=Parrot, base_url=server.base_url)
+            async for _ in run:
+                break
+            await server.closed.get()
+            assert run.reply.text == "a"
+            assert run.reply.finish_reason is None
+
+            blocking = providerkit.run("hi", provider=Parrot, base_url=server.base_url)
+            assert await in_thread(lambda: next(text for text in blocking)) == "a"
+            await server.closed.get()
+
+    @pytest.mark.parametrize("close", ["aclose", "async with", "close", "with", "aclose of a blocking one"])
+    async def test_closing_ends_the_iteration_and_the_connection(self, close):
+        async def drip(request, writer):
+            writer.write(chunked(b'data: "a"\n\n', b'data: "b"\n\n', end=False))
+            await asyncio.Event().wait()
+
+        async def leave(run):
+            match close:
+                case "aclose":
+                    texts = aiter(run)
+                    await anext(texts)
+                    await run.aclose()
+                    return [text async for text in texts]
+                case "async with":
+                    async with run:
+                        texts = aiter(run)
+                        await anext(texts)
+                    return [text async for text in texts]
+                case "aclose of a blocking one":
+                    texts = iter(run)
+                    await in_thread(next, texts)
+                    await run.aclose()
+                    return await in_thread(list, texts)
+            return await in_thread(leave_blocking, run)
+
+        def leave_blocking(run):
+            texts = iter(run)
+            if close == "close":
+                next(texts)
+                run.close()
+            else:
+                with run:
+                    next(texts)
+            return list(texts)
+
+        async with serve(drip) as server, providerkit.Client() as client:
+            assert await leave(client.run("hi", provider=Parrot, base_url=server.base_url)) == []
+            await server.closed.get()
+            if "blocking" in close or "a" not in close:
+                await in_thread(client.close)
+
+    async def test_a_closed_run_is_not_started(self, ask):
+        run = ask()
+        run.close()
+        with pytest.raises(providerkit.RunConsumed):
+            await run
+
+    async def test_a_run_of_async_code_is_closed_there(self, ask):
+        run = ask()
+        texts = aiter(run)
+        await anext(texts)
+        with pytest.raises(providerkit.RunConsumed, match="aclose"):
+            run.close()
+        await run.aclose()
+
+    async def test_a_run_that_another_task_waits_for_is_closed_by_cancelling_that_task(self, client):
+        asked = asyncio.Event()
+
+        async def silence(request, writer):
+            asked.set()
+            await asyncio.Event().wait()
+
+        async with serve(silence) as server:
+            run = client.run("hi", provider=Parrot, base_url=server.base_url)
+            texts = aiter(run)
+            reader = asyncio.ensure_future(anext(texts))
+            await asked.wait()
+            with pytest.raises(providerkit.RunConsumed, match="another task"):
+                await run.aclose()
+            reader.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reader
+            await server.closed.get()
+
+    async def test_a_run_from_before_a_fork_is_refused(self, ask, monkeypatch):
+        run = ask()
+        monkeypatch.setattr(os, "getpid", lambda: -1)
+        with pytest.raises(providerkit.RunConsumed, match="fork"):
+            aiter(run)
+
+    async def test_messages_are_not_changed(self, ask, server):
+        messages = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}]
+        before = [dict(message) for message in messages]
+        await ask(messages)
+        assert messages == before
+        assert server.requests[0].body == b'{"model":"grey","text":"hi"}'
+
+
+class TestOptions:
+    def test_an_unknown_keyword_is_a_type_error(self):
+        with pytest.raises(TypeError, match="modle"):
+            providerkit.run("hi", provider=Parrot, modle="grey")
+
+    @pytest.mark.parametrize("option", ["fallback", "retry", "on_interrupt"])
+    def test_an_option_that_is_not_built_yet_is_a_type_error(self, option):
+        with pytest.raises(TypeError, match=option):
+            providerkit.run("hi", provider=Parrot, **{option: None})
+
+    def test_the_options_of_a_send_are_those_of_run(self):
+        run = [name for name in inspect.signature(providerkit.run).parameters if name != "messages"]
+        assert run == list(RunOptions.__annotations__)
+
+    @pytest.mark.parametrize("messages", ["", "  ", [], [{"content": "no role"}], 7])
+    def test_bad_messages_are_refused_at_the_call(self, messages):
+        with pytest.raises(providerkit.InvalidMessages):
+            providerkit.run(messages, provider=Parrot)
+
+    def test_no_provider_names_what_is_installed(self):
+        with pytest.raises(providerkit.UnknownProvider, match="installed are: koala; say provider='koala'") as caught:
+            providerkit.run("hi")
+        assert caught.value.installed == ("koala",)
+        with pytest.raises(providerkit.UnknownProvider, match="model='koala/gpt-4o'"):
+            providerkit.run("hi", model="gpt-4o")
+
+    def test_no_provider_and_none_installed_says_how_to_get_one(self, monkeypatch):
+        monkeypatch.setattr("providerkit.client.installed", list)
+        with pytest.raises(providerkit.UnknownProvider, match="pip install providerkit-koala"):
+            providerkit.run("hi")
+
+    def test_an_unknown_provider_suggests_the_nearest(self):
+        with pytest.raises(providerkit.UnknownProvider, match="installed are: koala; did you mean 'koala'"):
+            providerkit.run("hi", provider="coala")
+        with pytest.raises(providerkit.UnknownProvider):
+            providerkit.run(provider="coala")
+
+    @pytest.mark.parametrize(
+        ("options", "expected"),
+        [
+            ({"model": "koala/gpt-4o"}, "gpt-4o"),
+            ({"model": "koala/a/b"}, "a/b"),
+            ({"model": "koala/"}, "gpt-4o-mini"),
+            ({"provider": "koala"}, "gpt-4o-mini"),
+            ({"provider": "koala", "model": ""}, "gpt-4o-mini"),
+            ({"provider": "koala", "model": "a/b"}, "a/b"),
+        ],
+    )
+    def test_a_model_may_name_its_provider(self, options, expected):
+        assert providerkit.run("hi", **options)._prepared.call.model == Model(expected)
+
+    @pytest.mark.parametrize(
+        ("option", "value"),
+        [
+            ("tools", [providerkit.Tool("t")]),
+            ("response_format", {"type": "json_object"}),
+            ("temperature", 0.0),
+            ("top_p", 1),
+            ("max_tokens", 5),
+            ("stop", "x"),
+            ("seed", 0),
+            ("extra", {"a": 1}),
+        ],
+    )
+    def test_an_option_that_is_not_served_is_refused_before_sending(self, option, value):
+        with pytest.raises(providerkit.UnsupportedFeature, match=f"parrot.*--supports {option}$") as caught:
+            providerkit.run("hi", provider=Parrot, **{option: value})
+        assert (caught.value.option, caught.value.provider) == (option, "parrot")
+
+    @pytest.mark.parametrize(
+        ("feature", "messages"),
+        [
+            ("history", ["one", "two"]),
+            ("prefill", [Message("assistant", "and")]),
+            ("images", [Message("user", (providerkit.ImagePart("https://x.example/a.png"),))]),
+            ("tools", [Message("tool", "42", tool_call_id="1")]),
+            ("system", [Message("system", "be brief"), Message("user", "hi")]),
+        ],
+    )
+    def test_messages_that_are_not_served_are_refused_before_sending(self, feature, messages):
+        class Bare(Parrot):
+            supports = frozenset()
+
+        messages = [Message("user", item) if isinstance(item, str) else item for item in messages]
+        with pytest.raises(providerkit.UnsupportedFeature) as caught:
+            providerkit.run(messages, provider=Bare)
+        assert caught.value.option == feature
+
+    @pytest.mark.parametrize(
+        ("option", "value"),
+        [
+            ("model", 7),
+            ("system", 7),
+            ("temperature", "hot"),
+            ("max_tokens", True),
+            ("stop", [7]),
+            ("tools", [{"type": "function"}]),
+            ("extra", "realTimeData"),
+            ("api_key", ""),
+            ("api_key", "two\nlines"),
+            ("api_key", 7),
+            ("base_url", "koala.sh"),
+            ("base_url", "ftp://koala.sh"),
+            ("base_url", "https://user:secret@koala.sh"),
+            ("headers", {"X-Evil": "a\r\nb: c"}),
+            ("headers", "X-Evil: a"),
+            ("proxy", "proxy.example:80"),
+            ("timeouts", 5),
+        ],
+    )
+    def test_a_value_that_cannot_be_sent_is_refused_before_sending(self, option, value):
+        with pytest.raises(providerkit.InvalidOption) as caught:
+            providerkit.run("hi", **{"provider": Parrot, option: value})
+        assert caught.value.option == option
+        assert "secret" not in str(caught.value)
+
+    def test_a_provider_without_an_address_needs_one(self):
+        class Homeless(Parrot):
+            @hookimpl
+            def describe(self):
+                return ProviderInfo(name="homeless")
+
+        with pytest.raises(providerkit.InvalidOption, match="homeless has no address"):
+            providerkit.run("hi", provider=Homeless)
+
+    async def test_the_key_is_the_arguments_then_the_environments(self, ask, server, monkeypatch):
+        monkeypatch.setenv("PARROT_API_KEY", "from-environment")
+        await ask(api_key="from-argument")
+        await ask()
+        monkeypatch.setenv("PARROT_API_KEY", "")
+        await ask()
+        keys = [request.headers.get("authorization") for request in server.requests]
+        assert keys == ["Bearer from-argument", "Bearer from-environment", None]
+
+    def test_a_client_is_made_of_timeouts_and_limits(self):
+        with pytest.raises(providerkit.InvalidOption, match=r"timeouts is 5; it takes a providerkit\.Timeouts"):
+            providerkit.Client(timeouts=5)
+
+
+class TestClient:
+    async def test_runs_share_pooled_connections(self, client):
+        async with serve(chunked(b'data: "a"\n\n', b"data: [DONE]\n\n")) as server:
+            for provider in (Parrot, Macaw, Parrot, Macaw):
+                assert (await client.run("hi", provider=provider, base_url=server.base_url)).text == "a"
+            assert server.connections == 1
+
+    async def test_blocking_runs_share_pooled_connections(self, server):
+        def call_often():
+            with providerkit.Client() as client:
+                for _ in range(3):
+                    client.run("hi", provider=Parrot, base_url=server.base_url).result()
+
+        await in_thread(call_often)
+        assert server.connections == 1
+
+    async def test_leaving_a_client_closes_its_connections(self, server):
+        async with providerkit.Client() as client:
+            await client.run("hi", provider=Parrot, base_url=server.base_url)
+        await server.closed.get()
+        with pytest.raises(providerkit.ConfigurationError, match="closed"):
+            client.run("hi", provider=Parrot)
+
+    async def test_a_client_that_did_nothing_closes(self):
+        async with providerkit.Client():
+            pass
+
+    async def test_its_settings_hold_where_a_run_has_none(self, server):
+        seen = []
+
+        class Witness:
+            @hookimpl
+            def observe(self, chat):
+                seen.append(chat)
+
+        short = providerkit.Timeouts(total=1)
+        async with providerkit.Client(timeouts=short, extensions=[Witness]) as client:
+            run = client.run("hi", provider=Parrot, base_url=server.base_url)
+            await run
+            assert run._prepared.call.timeouts == short
+            await client.run("hi", provider=Parrot, base_url=server.base_url, extensions=[])
+        assert len(seen) == 1
+
+
+class TestConversation:
+    async def test_it_remembers(self, client):
+        async def echo(request: Received, writer):
+            said = providerkit.loads(request.body)["said"]
+            writer.write(http(b'data: "%d"\n\n' % len(said)))
+
+        class Listener(Parrot):
+            @hookimpl
+            def build_request(self, chat, endpoint):
+                return Request.json(endpoint.url("/say"), {"said": [message.text for message in chat.messages]})
+
+        async with serve(echo) as server:
+            chat = client.run(provider=Listener, base_url=server.base_url)
+            assert [(await chat.send(text)).text for text in ("a", "b", "c")] == ["1", "3", "5"]
+            assert [message.text for message in chat.messages] == ["a", "1", "b", "3", "c", "5"]
+            chat.reset()
+            assert (await chat.send(Message("user", "d"), model="green")).model == "green"
+            assert chat.messages == (Message("user", "d"), Message("assistant", "1"))
+
+    async def test_a_send_that_fails_or_is_left_leaves_it_as_it_was(self, ask):
+        chat = ask(None)
+        await chat.send("a")
+        before = chat.messages
+        with pytest.raises(providerkit.ConnectError):
+            await chat.send("b", base_url="http://127.0.0.1:1")
+        async for _ in chat.send("c"):
+            break
+        run = chat.send("d")
+        async with run:
+            await anext(aiter(run.events()))
+        assert chat.messages == before
+        await chat.send("e")
+        assert len(chat.messages) == 4
+
+    async def test_a_second_send_while_one_runs_is_an_error(self, ask):
+        chat = ask(None)
+        first = aiter(chat.send("a"))
+        await anext(first)
+        with pytest.raises(providerkit.RunConsumed, match="still running"):
+            await chat.send("b")
+        await first.aclose()
+        assert (await chat.send("c")).text == "Hello"
+
+    async def test_a_send_reads_the_history_when_it_starts(self, ask):
+        chat = ask(None)
+        second = chat.send("b")
+        await chat.send("a")
+        await second
+        assert [message.text for message in chat.messages] == ["a", "Hello", "b", "Hello"]
+
+    def test_what_is_wrong_with_a_send_is_told_at_the_call(self):
+        chat = providerkit.run(provider=Parrot)
+        with pytest.raises(TypeError, match="modle"):
+            chat.send("hi", modle="grey")
+        with pytest.raises(providerkit.InvalidMessages):
+            chat.send("")
+        with pytest.raises(providerkit.UnsupportedFeature):
+            chat.send("hi", temperature=1)
+
+    @pytest.mark.parametrize("use", [iter, aiter, lambda chat: chat.__await__()], ids=["for", "async for", "await"])
+    def test_iterating_it_says_to_use_send(self, use):
+        with pytest.raises(TypeError, match="send"):
+            use(providerkit.run(provider=Parrot))
+
+
+class TestProvider:
+    async def test_it_is_loaded_by_name_and_runs(self):
+        provider = providerkit.provider("koala")
+        assert provider.info.name == "koala"
+        async with providerkit.sandbox("koala") as base_url:
+            assert "'hi'" in (await provider.run("hi", base_url=base_url)).text
+            chat = provider.run(base_url=base_url)
+            assert "'hi'" in (await chat.send("hi")).text
+
+    async def test_models_are_those_the_plugin_knows_where_it_cannot_be_asked(self):
+        provider = providerkit.provider(Parrot)
+        assert await provider.models() == (Model("grey"), Model("green"))
+        assert await in_thread(provider.models().result) == (Model("grey"), Model("green"))
+
+    def test_providers_are_listed_by_name(self):
+        assert providerkit.providers() == ["koala"]

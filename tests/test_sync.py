@@ -1,0 +1,165 @@
+"""The door between blocking callers and the event loop."""
+
+import asyncio
+import os
+import signal
+import threading
+
+import pytest
+
+import providerkit
+from providerkit import sync
+
+
+class Source:
+    """Hand out batches, and say how many, and whether it was closed."""
+
+    def __init__(self, batches, error=None, *, endless=False):
+        self.batches = list(batches)
+        self.error = error
+        self.endless = endless
+        self.given = 0
+        self.closed = False
+        self.ended = asyncio.Event()
+
+    async def next(self):
+        if self.batches:
+            self.given += 1
+            return self.batches[0] if self.endless else self.batches.pop(0)
+        if self.error:
+            raise self.error
+        return None
+
+    async def aclose(self):
+        self.closed = True
+        self.ended.set()
+
+
+async def answer(value):
+    return value
+
+
+def test_a_coroutine_runs_on_the_background_loop():
+    async def where():
+        return threading.current_thread().name
+
+    assert sync.call(where()) == "providerkit"
+
+
+def test_its_error_is_the_callers():
+    async def fail():
+        raise providerkit.ConnectError("no")
+
+    with pytest.raises(providerkit.ConnectError):
+        sync.call(fail())
+
+
+def test_a_blocking_call_on_the_loops_own_thread_is_refused():
+    async def wait_for_itself():
+        sync.call(answer(1))
+
+    with pytest.raises(providerkit.RunConsumed, match="wait for itself"):
+        sync.call(wait_for_itself())
+
+
+def test_batches_come_whole_and_in_order():
+    batches = [[number] for number in range(1000)]
+    source = Source(batches)
+    assert list(sync.iterate(source)) == [[number] for number in range(1000)]
+    assert source.closed
+
+
+def test_an_error_comes_after_the_batches_before_it():
+    source = Source([[1], [2]], providerkit.StreamTruncated("cut"))
+    batches = sync.iterate(source)
+    assert [next(batches), next(batches)] == [[1], [2]]
+    with pytest.raises(providerkit.StreamTruncated):
+        next(batches)
+    assert source.closed
+
+
+def test_leaving_early_closes_the_source_before_it_returns():
+    source = Source([[1]], endless=True)
+    batches = sync.iterate(source)
+    next(batches)
+    batches.close()
+    assert source.closed
+
+
+def test_the_loop_waits_where_the_caller_does_not_keep_up():
+    source = Source([[1]], endless=True)
+    batches = sync.iterate(source)
+    for taken in range(1, 5 * sync.AHEAD):
+        next(batches)
+        sync.call(answer(None))  # lets the loop run as far as it can
+        assert source.given <= taken + 2 * (sync.AHEAD + 1)
+    assert source.given > 4 * sync.AHEAD
+    batches.close()
+
+
+def test_the_garbage_collector_may_leave_it_on_the_loops_own_thread():
+    source = Source([[1]], endless=True)
+    held = [sync.iterate(source)]
+    next(held[0])
+
+    async def drop():
+        held.clear()
+        await source.ended.wait()
+
+    sync.call(drop())
+    assert source.closed
+
+
+def test_an_interrupt_ends_the_wait_and_the_coroutine():
+    ended = threading.Event()
+
+    async def wait_forever():
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        sync.call(wait_forever())
+    assert ended.is_set()
+
+
+def test_an_interrupt_before_the_start_leaves_nothing(monkeypatch):
+    def interrupt(job):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("providerkit.sync._Job.start", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        sync.call(answer(1))
+
+
+def test_stopping_cancels_what_runs_and_is_done_once():
+    home = sync.LoopThread()
+    started, ended = threading.Event(), threading.Event()
+
+    async def wait_forever():
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    future = asyncio.run_coroutine_threadsafe(wait_forever(), home.loop)
+    started.wait()
+    home.stop()
+    home.stop()
+    assert ended.is_set()
+    assert future.cancelled()
+
+
+def test_a_fork_gets_a_thread_of_its_own(monkeypatch):
+    before = sync.loop_thread()
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    after = sync.loop_thread()
+    assert after is not before
+    before.stop()  # it is its parent's, so this leaves it alone
+    assert not before.loop.is_closed()
+    after.stop()
+    monkeypatch.undo()
+    before.stop()
