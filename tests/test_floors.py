@@ -1,0 +1,97 @@
+"""The architecture of the core, as a test: a module imports only lower floors."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import providerkit
+
+HOUSE = Path(providerkit.__file__).parent
+FLOORS = {
+    "errors": 0,
+    "messages": 0,
+    "events": 0,
+    "wire": 1,
+    "sse": 1,
+    "jsonlines": 1,
+    "decoders": 2,
+    "hookspecs": 2,
+    "policy": 2,
+    "plugins": 3,
+    "transport": 3,
+    "sync": 3,
+    "watch": 3,
+    "exchange": 4,
+    "client": 6,
+    "imitation": 6,
+    "compat": 7,
+    "testing": 7,
+    "cli": 8,
+    "__init__": 9,
+    "__main__": 9,
+}
+# On one floor, these may know their left neighbour.
+NEIGHBOURS = {("messages", "errors"), ("events", "messages"), ("events", "errors")}
+WORLDLY = {"asyncio", "aiohttp", "socket", "time", "random"}
+MODULES = sorted(HOUSE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(HOUSE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    """Name every module that a module imports, relative names resolved, imports for type checking aside."""
+    found = set()
+    package = ["providerkit", *path.relative_to(HOUSE).parts[:-1]]
+    todo = list(ast.parse(path.read_text("utf-8")).body)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            todo += node.orelse
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            origin = ".".join([*base, *([node.module] if node.module else [])])
+            found |= {f"{origin}.{alias.name}" for alias in node.names} if origin == "providerkit" else {origin}
+        else:
+            todo += ast.iter_child_nodes(node)
+    return found
+
+
+def rooms_known(path: Path) -> set[str]:
+    inside = {name.split(".")[1] for name in imports(path) if name.startswith("providerkit.")}
+    return {name for name in inside if name in FLOORS} - {room(path)}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(HOUSE)))
+def test_a_module_imports_only_lower_floors(path):
+    for other in rooms_known(path):
+        assert FLOORS[other] < FLOORS[room(path)] or (room(path), other) in NEIGHBOURS, f"{room(path)} knows {other}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(HOUSE)))
+def test_floors_0_to_2_know_nothing_of_the_world(path):
+    if FLOORS[room(path)] <= 2:
+        assert WORLDLY.isdisjoint(name.partition(".")[0] for name in imports(path))
+
+
+def test_only_the_transport_and_the_servers_import_aiohttp():
+    sockets = {room(path) for path in MODULES if "aiohttp" in {name.partition(".")[0] for name in imports(path)}}
+    assert sockets - {"testing"} == {"transport", "imitation"}
+
+
+def test_only_hookspecs_and_plugins_touch_pluggy():
+    assert {room(path) for path in MODULES if "pluggy" in imports(path)} == {"hookspecs", "plugins"}
+
+
+def test_no_import_is_relative_to_two_packages_up():
+    """The check above reads relative imports; this shows that it can fail."""
+    assert "errors" in rooms_known(HOUSE / "messages.py")
+    assert "transport" in rooms_known(HOUSE / "exchange.py")
+
+
+def test_no_module_has_a_name_that_says_nothing():
+    assert {"utils.py", "base.py", "common.py", "constants.py", "helpers.py"}.isdisjoint(path.name for path in MODULES)

@@ -1,0 +1,80 @@
+"""The public names, pinned: adding or removing one is a decision."""
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import providerkit
+
+NAMES = """
+__version__ Attempt AuthenticationError BadRequest ByContent Chat Client ConfigurationError ConnectError
+ContentFiltered ContextLengthExceeded Conversation Decoder DecoderWrapper Disconnected Endpoint Event EventStream
+Finish Headers ImagePart InvalidMessages InvalidOption JSONBody JSONLines JSONLinesDecoder Limits Message
+MissingAPIKey Model Models NotFound Observer Overloaded Part PluginError Provider ProviderData ProviderError
+ProviderInfo ProviderKitError QuotaExhausted RateLimited ReasoningDelta Reply Request Response ResponseHead Run
+RunConsumed SSEDecoder Secret ServerError ServerSentEvent StreamError StreamMalformed StreamTruncated TextDelta
+TextPart TimedOut Timeouts Tool ToolCall ToolCallDelta Transport TransportError UnexpectedContent UnknownExtension
+UnknownModel UnknownProvider UnsupportedFeature Usage activate hookimpl hookspec loads provider providers run
+sandbox
+""".split()  # noqa: SIM905 - a list would be a screen long
+
+
+def test_the_public_names_are_these():
+    assert sorted(providerkit.__all__) == sorted(NAMES)
+    assert dir(providerkit) == sorted(providerkit.__all__)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_public_name_is_there_and_documented(name):
+    value = getattr(providerkit, name)
+    if inspect.isclass(value) or inspect.isroutine(value):
+        assert inspect.getdoc(value)
+
+
+def test_no_public_name_is_a_modules():
+    modules = {path.stem for path in Path(providerkit.__file__).parent.iterdir()}
+    assert modules.isdisjoint(NAMES)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="rum"):
+        providerkit.rum  # noqa: B018 - the access is what is tested
+
+
+def test_the_signature_of_run_is_final():
+    assert list(inspect.signature(providerkit.run).parameters) == [
+        "messages",
+        "provider",
+        "model",
+        "system",
+        "tools",
+        "response_format",
+        "temperature",
+        "top_p",
+        "max_tokens",
+        "stop",
+        "seed",
+        "extra",
+        "api_key",
+        "base_url",
+        "headers",
+        "proxy",
+        "connector",
+        "timeouts",
+        "extensions",
+    ]
+
+
+def test_importing_the_package_imports_nothing_else():
+    code = "import sys; before = set(sys.modules); import providerkit; print(*set(sys.modules) - before)"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.split() == ["providerkit"]
+
+
+def test_run_is_had_without_importing_aiohttp():
+    code = "import sys, providerkit; providerkit.run; print('aiohttp' in sys.modules)"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.strip() == "False"
