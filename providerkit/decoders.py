@@ -12,10 +12,11 @@ the bytes were cut.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypeAlias
 
-from .errors import ProviderKitError, StreamMalformed, StreamTruncated, UnexpectedContent
+from .errors import StreamMalformed, StreamTruncated, UnexpectedContent
 from .events import Event, Finish, ToolCallDelta
 from .jsonlines import JSONLinesDecoder
 from .sse import ServerSentEvent, SSEDecoder
@@ -25,6 +26,9 @@ ParseEvent: TypeAlias = Callable[[bytes, str], Iterable[Event]]
 ParseValue: TypeAlias = Callable[[Any], Iterable[Event]]
 
 
+_BOM = b"\xef\xbb\xbf"
+
+
 class _Cutter(Protocol):
     """What cuts records out of bytes: SSEDecoder, JSONLinesDecoder."""
 
@@ -32,19 +36,25 @@ class _Cutter(Protocol):
     def close(self) -> list[Any]: ...
 
 
+# Told by their identity, so that nothing a plugin gives is taken for them.
+_DONE: list[Event] = []
+_NOTHING: list[Event] = []
+
+
 class _Records:
     """Hold the laws that EventStream and JSONLines share.
 
-    `parse` makes events of one record, None where the record says that all is done. The
-    first finish reason is held back, since deltas and usage may follow it.
+    `parse` makes events of one record; _DONE where the record says that all is done,
+    _NOTHING where it is but a sign of life. The first finish reason is held back, since
+    deltas and usage may follow it.
     """
 
-    def __init__(self, cutter: _Cutter, parse: Callable[[Any], Iterable[Event] | None], end: Finish | None) -> None:
+    def __init__(self, cutter: _Cutter, parse: Callable[[Any], Iterable[Event]], end: Finish | None) -> None:
         self._cutter = cutter
         self._parse = parse
         self._end = end
         self._finish: Finish | None = None
-        self._error: ProviderKitError | None = None
+        self._error: Exception | None = None
         self._seen = False
         self._called_tool = False
         self._done = False
@@ -70,7 +80,9 @@ class _Records:
         self._raise_error()
         events = self._collect(self._cutter.close())
         if isinstance(self._error, StreamMalformed):
-            raise StreamTruncated(f"the answer stopped in the middle of an event: {self._error}")
+            if self._finish is None:
+                raise StreamTruncated(f"the answer stopped in the middle of an event: {self._error}")
+            self._error = None  # the wire had said the end; usage that is cut takes nothing from the answer
         self._raise_error()
         if not self._done:
             events.append(self._end_of_body())
@@ -86,13 +98,13 @@ class _Records:
             for record in records:
                 if self._done:
                     break
-                self._seen = True
                 parsed = self._parse(record)
-                if parsed is None:
+                if parsed is _DONE:
                     events.append(self._end_of_wire())
-                else:
+                elif parsed is not _NOTHING:
+                    self._seen = True
                     self._sort(parsed, events)
-        except ProviderKitError as error:
+        except Exception as error:  # noqa: BLE001 - the plugin boundary; it is raised by the next call
             self._error = error
         return events
 
@@ -127,13 +139,18 @@ class EventStream(_Records):
 
     `parse(data, event)` gives the events of one server-sent event: `data` as bytes, `event`
     its type ("message" where the server named none). Data equal to `done` ends the stream
-    and never reaches `parse`. `end` is what the end of the body means on a wire without a
-    mark of its own; without `end`, a body that ends unannounced is StreamTruncated.
+    and never reaches `parse`, nor does an empty event without a type. `end` is what the end
+    of the body means on a wire without a mark of its own; without `end`, a body that ends
+    unannounced is StreamTruncated.
     """
 
     def __init__(self, parse: ParseEvent, end: Finish | None = None, done: bytes | None = b"[DONE]") -> None:
-        def parse_record(record: ServerSentEvent) -> Iterable[Event] | None:
-            return None if record.data == done else parse(record.data, record.event)
+        def parse_record(record: ServerSentEvent) -> Iterable[Event]:
+            if record.data == done:
+                return _DONE
+            if not record.data and record.event == "message":
+                return _NOTHING
+            return parse(record.data, record.event)
 
         super().__init__(SSEDecoder(), parse_record, end)
 
@@ -172,7 +189,7 @@ class JSONBody:
         return [*others, finishes[0] if finishes else _default_finish(called_tool)]
 
     def _value(self) -> Any:
-        body, self._body = b"".join(self._body), []
+        body, self._body = b"".join(self._body).removeprefix(_BOM), []
         if not body.strip():
             raise StreamTruncated("the body is empty")
         try:
@@ -214,7 +231,7 @@ class ByContent:
         """Take bytes, cut anywhere; give the events they complete."""
         if self._chosen is not None:
             return self._chosen.feed(data)
-        self._start = (self._start + data).removeprefix(_BOM).lstrip()
+        self._start = _BLANK.sub(b"", self._start + data)
         return self._choose() if _decides(self._start) else []
 
     def close(self) -> list[Event]:
@@ -247,7 +264,7 @@ class ByContent:
         return self._stream if content_type == "text/event-stream" and not start.startswith(b"<") else None
 
 
-_BOM = b"\xef\xbb\xbf"
+_BLANK = re.compile(rb"\A(?:[ \t\r\n]|" + _BOM + rb")+")
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b"error:", b":")
 
 

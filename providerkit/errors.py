@@ -118,7 +118,11 @@ class UnknownModel(ConfigurationError):
 
 
 class InvalidMessages(ConfigurationError):
-    """Say which message is wrong and why."""
+    """Say which message is wrong and why; `index` is its place, None where it has none."""
+
+    def __init__(self, message: str = "", *, index: int | None = None) -> None:
+        super().__init__(message)
+        self.index = index
 
 
 class InvalidOption(ConfigurationError):

@@ -6,10 +6,12 @@ Plain frozen values. They are checked when they are made, so whoever holds one t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from math import isfinite
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import attrs
+from attrs.validators import deep_iterable, optional
 
 from .errors import InvalidMessages, InvalidOption, PluginError
 
@@ -63,6 +65,10 @@ class ImagePart:
     def __attrs_post_init__(self) -> None:
         if (self.url is None) == (self.data is None):
             raise InvalidMessages("an ImagePart has either a url or data")
+        if self.url is not None and not str(self.url).startswith(("http://", "https://", "data:")):
+            raise InvalidMessages(f"the url of an ImagePart is {self.url!r}; it must be http, https or data")
+        if not isinstance(self.data, bytes | None):
+            raise InvalidMessages(f"the data of an ImagePart is {type(self.data).__name__}; it must be bytes")
         if self.data is not None and self.media_type is None:
             raise InvalidMessages("an ImagePart with data needs its media_type, as in 'image/png'")
 
@@ -77,6 +83,16 @@ class Tool:
     name: str
     description: str = ""
     parameters: Mapping[str, Any] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise InvalidOption(f"the name of a Tool is {self.name!r}; it must be a non-empty string", option="tools")
+        if not isinstance(self.parameters, Mapping):
+            raise InvalidOption(
+                f"the parameters of Tool {self.name!r} are {type(self.parameters).__name__}; "
+                f"they must be a mapping that holds a JSON schema",
+                option="tools",
+            )
 
 
 @attrs.frozen
@@ -101,8 +117,23 @@ def _checked_content(content: object) -> str | tuple[Part, ...]:
     return tuple(content)
 
 
-def _tool_calls(calls: Iterable[ToolCall]) -> tuple[ToolCall, ...]:
-    return tuple(calls)
+def _items(value: object) -> tuple[Any, ...]:
+    """Make a tuple of None, of one item, or of several; what they are is checked later."""
+    if isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping)):
+        return tuple(value)
+    return () if value is None else (value,)
+
+
+def _checked_tool_calls(calls: object) -> tuple[ToolCall, ...]:
+    for call in (found := _items(calls)):
+        if not isinstance(call, ToolCall):
+            raise InvalidMessages(f"tool_calls holds {type(call).__name__}; each must be a ToolCall")
+    return found
+
+
+def _checked_word(holder: object, attribute: attrs.Attribute[Any], word: object) -> None:
+    if word is not None:
+        _checked_text(word, attribute.name)
 
 
 def _checked_role(role: object) -> str:
@@ -122,9 +153,9 @@ class Message:
 
     role: str = attrs.field(converter=_checked_role)
     content: str | tuple[Part, ...] = attrs.field(converter=_checked_content)
-    tool_calls: tuple[ToolCall, ...] = attrs.field(default=(), converter=_tool_calls, kw_only=True)
-    tool_call_id: str | None = attrs.field(default=None, kw_only=True)
-    name: str | None = attrs.field(default=None, kw_only=True)
+    tool_calls: tuple[ToolCall, ...] = attrs.field(default=(), converter=_checked_tool_calls, kw_only=True)
+    tool_call_id: str | None = attrs.field(default=None, validator=_checked_word, kw_only=True)
+    name: str | None = attrs.field(default=None, validator=_checked_word, kw_only=True)
 
     @property
     def text(self) -> str:
@@ -165,7 +196,7 @@ def _parse_message(index: int, item: object) -> Message:
     try:
         return item if isinstance(item, Message) else _from_mapping(item)
     except InvalidMessages as error:
-        raise InvalidMessages(f"messages[{index}]: {error}") from None
+        raise InvalidMessages(f"messages[{index}]: {error}", index=index) from None
 
 
 def _from_mapping(item: object) -> Message:
@@ -176,7 +207,7 @@ def _from_mapping(item: object) -> Message:
         raise InvalidMessages(f"no field {unread[0]!r} is known; a message has {', '.join(sorted(_READ))}")
     if item.get("role") is None:
         raise InvalidMessages(f"it has no role; give one of {', '.join(ROLES)}")
-    tool_calls = tuple(_parse_tool_call(call) for call in item.get("tool_calls") or ())
+    tool_calls = tuple(_parse_tool_call(call) for call in _items(item.get("tool_calls")))
     content = item.get("content")
     if content is None and not tool_calls:
         raise InvalidMessages("it has no content")
@@ -229,21 +260,17 @@ def _frozen_mapping(mapping: Mapping[str, Any] | None) -> Mapping[str, Any]:
     return MappingProxyType(dict(mapping or {}))
 
 
-def _strings(value: str | Iterable[str] | None) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value or ())
-
-
 def _of(*kinds: type) -> Any:
-    """Make a validator: the option, or each item of it, is of one of these types."""
+    """Make a validator: the value is of one of these types, and a finite number where it is one."""
 
     def check(chat: Chat, attribute: attrs.Attribute[Any], value: Any) -> None:
-        for item in value if isinstance(value, tuple) else (value,):
-            if item is not None and (not isinstance(item, kinds) or isinstance(item, bool)):
-                wanted = " or ".join(kind.__name__ for kind in kinds)
-                raise InvalidOption(
-                    f"{attribute.name} is {item!r}, of type {type(item).__name__}; it takes {wanted}",
-                    option=attribute.name,
-                )
+        finite = not isinstance(value, float) or isfinite(value)
+        if not isinstance(value, kinds) or isinstance(value, bool) or not finite:
+            wanted = " or ".join(kind.__name__ for kind in kinds)
+            raise InvalidOption(
+                f"{attribute.name} is {value!r}, of type {type(value).__name__}; it takes {wanted}",
+                option=attribute.name,
+            )
 
     return check
 
@@ -261,14 +288,14 @@ class Chat:
     """
 
     messages: tuple[Message, ...]
-    system: str | None = _option(None, _of(str))
-    tools: tuple[Tool, ...] = _option((), _of(Tool), tuple)
+    system: str | None = _option(None, optional([_of(str), _checked_word]))
+    tools: tuple[Tool, ...] = _option((), deep_iterable(_of(Tool)), _items)
     response_format: Any = _option(None)
-    temperature: float | None = _option(None, _of(float, int))
-    top_p: float | None = _option(None, _of(float, int))
-    max_tokens: int | None = _option(None, _of(int))
-    stop: tuple[str, ...] = _option((), _of(str), _strings)
-    seed: int | None = _option(None, _of(int))
+    temperature: float | None = _option(None, optional(_of(float, int)))
+    top_p: float | None = _option(None, optional(_of(float, int)))
+    max_tokens: int | None = _option(None, optional(_of(int)))
+    stop: tuple[str, ...] = _option((), deep_iterable(_of(str)), _items)
+    seed: int | None = _option(None, optional(_of(int)))
     extra: Mapping[str, Any] = _option(None, None, _frozen_mapping)
 
     @property
@@ -340,7 +367,7 @@ class ProviderInfo:
     url: str | None = attrs.field(default=None, kw_only=True)
     default_base_url: str | None = attrs.field(default=None, kw_only=True)
     default_model: str | None = attrs.field(default=None, kw_only=True)
-    models: tuple[str, ...] = attrs.field(default=(), converter=_strings, kw_only=True)
+    models: tuple[str, ...] = attrs.field(default=(), converter=_items, kw_only=True)
     supports: frozenset[str] = attrs.field(default=(), converter=_checked_features, kw_only=True)
     api_key_env: str | None = attrs.field(default=None, kw_only=True)
     working: bool = attrs.field(default=True, kw_only=True)

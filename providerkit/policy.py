@@ -56,6 +56,11 @@ class Timeouts:
     total: float | None = attrs.field(default=None, validator=_checked_seconds)
 
 
+def _checked_count(limits: Limits, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise InvalidOption(f"Limits({attribute.name}={value!r}): it takes a whole number, 0 or above", option="limits")
+
+
 @attrs.frozen(kw_only=True)
 class Limits:
     """Limit what a Client takes in.
@@ -65,9 +70,9 @@ class Limits:
     no limit.
     """
 
-    event: int = 64 * 2**20
-    error_body: int = 2**20
-    connections: int = 0
+    event: int = attrs.field(default=64 * 2**20, validator=_checked_count)
+    error_body: int = attrs.field(default=2**20, validator=_checked_count)
+    connections: int = attrs.field(default=0, validator=_checked_count)
 
 
 @attrs.define
@@ -95,8 +100,9 @@ class Waiting:
             self.since = None
 
     def content(self) -> None:
-        """Note that content has come: from here on the idle clock counts."""
+        """Note that content has come, which ends the wait: from the next one on the idle clock counts."""
         self.clock = "idle"
+        self.since = None
         self.waited = 0.0
 
     def next(self) -> tuple[str, float] | None:

@@ -61,7 +61,7 @@ class SSEDecoder:
                 self._tail.append(data)
             return []
         lines = self._take_tail(data[:end]).splitlines()
-        self._skip_newline = end == len(data) and data.endswith(b"\r")
+        self._skip_newline = data.endswith(b"\r")
         if end < len(data):
             self._tail.append(data[end:])
         return self._read(lines)

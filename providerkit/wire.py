@@ -50,11 +50,16 @@ class Headers(Mapping[str, str]):
         return f"<Headers {', '.join(self)}>"
 
 
+_CREDENTIALS = re.compile(r"(?<=['\"]).*@|[?#].*(?=['\"])")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FORBIDDEN = re.compile(r"[^\t\x20-\x7e]")
 
 
 def _checked_headers(headers: Mapping[str, str] | None) -> Headers:
+    if not isinstance(headers, Mapping | None):
+        raise InvalidOption(
+            f"headers is {type(headers).__name__}; it takes a mapping of names to values", option="headers"
+        )
     for name, value in (headers or {}).items():
         if not isinstance(name, str) or not _TOKEN.fullmatch(name):
             raise InvalidOption(f"{name!r} is not the name of a header", option="headers")
@@ -105,8 +110,9 @@ def _checked_base_url(url: str) -> str:
         usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
     except (ValueError, AttributeError, TypeError):
         usable = False
-    if not usable or _FORBIDDEN.search(url) or " " in url:
-        raise InvalidOption(f"base_url is {url!r}; it must look like 'https://host/path'", option="base_url")
+    if not usable or _FORBIDDEN.search(url) or " " in url or "\t" in url:
+        shown = _CREDENTIALS.sub("***", repr(url))
+        raise InvalidOption(f"base_url is {shown}; it must look like 'https://host/path'", option="base_url")
     if parts.username is not None or parts.password is not None:
         raise InvalidOption("base_url holds a user name or password; send them in headers=", option="base_url")
     if parts.query or parts.fragment:
@@ -279,8 +285,15 @@ def _whole_escape(match: re.Match[str]) -> str:
 def mask_of(secrets: Iterable[str]) -> Callable[[str], str]:
     """Make a function that puts *** in place of every one of `secrets` in a text.
 
+    Also where a repr has escaped it, and where it is cut short after twelve characters.
     What is shorter than six characters could be a part of any word, and stays.
     """
     found = sorted({secret for secret in secrets if len(secret) >= 6}, key=len, reverse=True)
-    pattern = re.compile("|".join(map(re.escape, found))) if found else None
+    cut = [_as_shown(secret[:12]) + r"[\w.~+/=-]*" for secret in found if len(secret) > 12]
+    pattern = re.compile("|".join([*map(_as_shown, found), *cut])) if found else None
     return lambda text: pattern.sub("***", text) if pattern else text
+
+
+def _as_shown(secret: str) -> str:
+    """Match a text also with the backslashes that a repr or JSON gives it."""
+    return re.sub(r"""(\\\\|'|")""", r"\\\\*\1", re.escape(secret))

@@ -1,0 +1,120 @@
+"""What comes back: a transcript takes in events, and joins them to the reply at any moment."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from providerkit import (
+    Attempt,
+    Finish,
+    Message,
+    ProviderData,
+    ReasoningDelta,
+    Reply,
+    TextDelta,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
+from providerkit.events import Transcript
+
+
+def test_a_reply_joins_all_events():
+    transcript = Transcript("koala", "grey")
+    transcript.request_id = "r1"
+    transcript.attempts.append(attempt := Attempt("koala/grey", None, 0.5, "network"))
+    transcript.add([ReasoningDelta("h"), TextDelta("Hel"), ReasoningDelta("m")])
+    transcript.add([TextDelta("lo"), ToolCallDelta(0, "1", "f", "{"), ProviderData({"x": 1})])
+    transcript.add([ToolCallDelta(0, arguments="}"), Usage(1, 2), Finish("tool_calls")])
+    assert transcript.finished
+    assert transcript.reply() == Reply(
+        text="Hello",
+        reasoning="hm",
+        tool_calls=(ToolCall("1", "f", "{}"),),
+        finish_reason="tool_calls",
+        proven=True,
+        usage=Usage(input_tokens=1, output_tokens=2),
+        model="grey",
+        provider="koala",
+        request_id="r1",
+        attempts=(attempt,),
+    )
+
+
+def test_a_reply_may_be_asked_for_before_the_end():
+    transcript = Transcript()
+    assert transcript.reply() == Reply()
+    transcript.add([TextDelta("Hel")])
+    assert transcript.reply() == Reply(text="Hel")
+    assert transcript.text == "Hel"
+    assert not transcript.finished
+    assert transcript.reply().finish_reason is None
+
+
+def test_an_unproven_finish_makes_an_unproven_reply():
+    transcript = Transcript()
+    transcript.add([Finish("stop", proven=False)])
+    assert transcript.reply() == Reply(finish_reason="stop", proven=False)
+
+
+def test_the_last_usage_is_the_usage():
+    transcript = Transcript()
+    transcript.add([Usage(1, 1), Usage(1, 9)])
+    assert transcript.reply().usage == Usage(1, 9)
+
+
+def test_tool_calls_are_joined_by_index_and_keep_the_first_id_and_name():
+    transcript = Transcript()
+    transcript.add(
+        [
+            ToolCallDelta(1, "b", "g"),
+            ToolCallDelta(0, arguments="[1"),
+            ToolCallDelta(1, "b", "g", "{}"),
+            ToolCallDelta(0, "a", "f", ",2"),
+            ToolCallDelta(0, "other", "other", "]"),
+        ]
+    )
+    assert transcript.reply().tool_calls == (ToolCall("a", "f", "[1,2]"), ToolCall("b", "g", "{}"))
+
+
+@pytest.mark.parametrize("text", ["a\r\nb\rc\n", "\u2028\0\x85"], ids=ascii)
+def test_text_is_kept_to_the_letter(text):
+    transcript = Transcript()
+    transcript.add([TextDelta(text), ReasoningDelta(text), ToolCallDelta(0, arguments=text)])
+    reply = transcript.reply()
+    assert [reply.text, reply.reasoning, reply.tool_calls[0].arguments] == [text] * 3
+
+
+@pytest.mark.parametrize(
+    ("events", "content"),
+    [
+        ([], False),
+        ([TextDelta("")], False),
+        ([ReasoningDelta("")], False),
+        ([Usage(1, 2), ProviderData(1), Finish("stop")], False),
+        ([TextDelta("a")], True),
+        ([ReasoningDelta("a")], True),
+        ([ToolCallDelta(0)], True),
+        ([TextDelta("a"), TextDelta(""), Usage()], True),
+    ],
+    ids=repr,
+)
+def test_text_reasoning_and_pieces_of_tool_calls_are_content(events, content):
+    assert Transcript().add(events) is content
+
+
+def test_the_message_of_a_reply_goes_on_the_history():
+    call = ToolCall("1", "f", "{}")
+    assert Reply(text="Hello", tool_calls=(call,)).message == Message("assistant", "Hello", tool_calls=[call])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [TextDelta("a"), ReasoningDelta("a"), ToolCallDelta(0), Usage(), ProviderData(1), Finish("stop"), Reply()],
+    ids=lambda value: type(value).__name__,
+)
+def test_values_are_frozen_and_equal_by_what_they_hold(value):
+    assert value == attrs.evolve(value)
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        value.text = "b"
