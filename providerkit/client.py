@@ -11,7 +11,7 @@ import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from types import AsyncGeneratorType, GeneratorType
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypedDict, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypedDict, TypeVar, cast, overload
 from urllib.parse import urlsplit
 
 import attrs
@@ -221,6 +221,12 @@ class Client:
         )
 
 
+def _reusable(options: RunOptions) -> RunOptions:
+    """Keep what iterators give: a call may be prepared more than once."""
+    kept = {name: tuple(value) if isinstance(value, Iterator) else value for name, value in options.items()}
+    return cast("RunOptions", kept)
+
+
 def _checked(option: str, value: T | None, kind: type[T]) -> T | None:
     if value is not None and not isinstance(value, kind):
         raise InvalidOption(f"{option} is {value!r}; it takes a providerkit.{kind.__name__}", option=option)
@@ -295,7 +301,7 @@ class Run:
     ) -> None:
         self._client = client
         self._messages = messages
-        self._options = options
+        self._options = _reusable(options)
         self._conversation = conversation
         self._pid = os.getpid()
         self._started = False
@@ -303,7 +309,7 @@ class Run:
         # Weakly, so that leaving a loop early ends the iterator while the Run is kept.
         self._iterator: Callable[[], object] = lambda: None
         self._transcript = Transcript()
-        self._prepared = client._prepare(self._history(), options)
+        self._prepared = client._prepare(self._history(), self._options)
 
     @property
     def reply(self) -> Reply:
@@ -470,7 +476,7 @@ class Conversation:
     def __init__(self, client: Client, options: RunOptions) -> None:
         _route(options.get("provider"), options.get("model"))
         self._client = client
-        self._options = options
+        self._options = _reusable(options)
         self._messages: list[Message] = []
         self._running: Run | None = None
 

@@ -66,7 +66,9 @@ class ProviderHooks(Protocol):
     def parse_stream(self, head: ResponseHead, model: Model, hook: Any) -> Decoder:
         """Give a fresh decoder for an answer with a 2xx status; asked once for each.
 
-        An extension that changes events returns a DecoderWrapper around it.
+        An extension that changes events returns a DecoderWrapper around it. It is asked in
+        the same context (`contextvars`) as the `build_request` before it, whose wrapper may
+        thus leave something for this one's.
         """
 
     @hookspec(firstresult=True)
@@ -84,7 +86,7 @@ class ProviderHooks(Protocol):
 
     @hookspec(firstresult=True)
     def parse_models(self, head: ResponseHead, body: bytes, hook: Any) -> list[Model]:
-        """Read the answer to `build_models_request`, which comes whole."""
+        """Read the answer to `build_models_request`, which comes whole; asked once for each."""
 
     @hookspec(firstresult=True)
     def sandbox(self, hook: Any) -> Application:
@@ -100,7 +102,7 @@ class ExtensionHooks(Protocol):
 
     @hookspec(firstresult=True)
     def wrap_transport(self, transport: Transport, hook: Any) -> Transport:
-        """Wrap input, output and time: asked once a run, as it starts.
+        """Wrap input, output and time; asked once a run, as it starts.
 
         Always a wrapper: `inner = yield`, then return a Transport around `inner`.
         """

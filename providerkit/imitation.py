@@ -13,7 +13,8 @@ from .errors import ConfigurationError
 from .plugins import assemble, find_provider
 
 if TYPE_CHECKING:
-    from aiohttp.web import AppRunner
+    from aiohttp.typedefs import Handler
+    from aiohttp.web import AppRunner, Request, StreamResponse
 
 
 class Sandbox:
@@ -31,10 +32,12 @@ class Sandbox:
     async def __aenter__(self) -> str:
         from aiohttp import web  # a third of a second to import, and only who serves needs it
 
-        application = self._hooks.sandbox()
+        application = self._hooks.sandbox(web.Application)
         name = self._hooks.info.name
-        if not isinstance(application, web.Application):
+        if application is None:
             raise ConfigurationError(f"{name} brings no sandbox; see `providerkit providers` for others")
+        if not application.frozen:  # it may be one that has been served before
+            application.middlewares.append(web.middleware(_answer))
         runner = web.AppRunner(application, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
         try:
@@ -64,3 +67,13 @@ def sandbox(provider: str | object, *, port: int = 0) -> Sandbox:
     It is the plugin's own imitation, which speaks the provider's wire; it is not the service.
     """
     return Sandbox(provider, port=port)
+
+
+async def _answer(request: Request, handler: Handler) -> StreamResponse:
+    """Handle a request; that its client has left is no error, which aiohttp would log."""
+    from aiohttp import web  # loaded by now
+
+    try:
+        return await handler(request)
+    except ConnectionResetError:
+        return web.Response()  # nobody gets it

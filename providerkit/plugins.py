@@ -11,13 +11,14 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from difflib import get_close_matches
 from functools import lru_cache
+from importlib import invalidate_caches
 from importlib.metadata import EntryPoint, entry_points
-from types import ModuleType
+from types import MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
@@ -29,8 +30,6 @@ from .messages import Chat, Model, ProviderInfo
 from .wire import Decoder, Endpoint, Request, ResponseHead
 
 if TYPE_CHECKING:
-    from aiohttp.web import Application
-
     from .transport import Transport
 
 PROVIDERS = "providerkit.providers"
@@ -73,11 +72,16 @@ class Announcement:
 def announcements(group: str = PROVIDERS) -> list[Announcement]:
     """List what is installed, from metadata and without importing any of it."""
     return [
-        Announcement(name, entry_point.dist.name, entry_point.dist.version, _metadata_problem(entry_point, entries))
-        for name, entries in sorted(_entries(group).items())
+        _announcement(entry_point, _problem(entries) or _missing(entry_point))
+        for _, entries in sorted(_read(group).items())
         for entry_point in entries
-        if entry_point.dist is not None
     ]
+
+
+def _announcement(entry_point: EntryPoint, problem: str | None) -> Announcement:
+    metadata: Any = entry_point.dist.metadata if entry_point.dist is not None else {}  # it may be a ruin
+    name, version = metadata.get("Name", "unknown"), metadata.get("Version", "unknown")
+    return Announcement(entry_point.name, name, version, problem)
 
 
 def providers() -> list[str]:
@@ -87,48 +91,54 @@ def providers() -> list[str]:
 
 def installed(group: str = PROVIDERS) -> list[str]:
     """Name what is installed, from metadata and without importing any of it."""
-    return sorted(_entries(group))
+    return sorted(_read(group))
 
 
 def _entries(group: str) -> dict[str, tuple[EntryPoint, ...]]:
-    if group not in _cache:
-        found: dict[str, tuple[EntryPoint, ...]] = {}
-        for entry_point in entry_points(group=group):
-            found[entry_point.name] = (*found.get(entry_point.name, ()), entry_point)
-        _cache[group] = found
-    return _cache[group]
+    return _cache[group] if group in _cache else _read(group)
 
 
-def _metadata_problem(entry_point: EntryPoint, entries: tuple[EntryPoint, ...]) -> str | None:
+def _read(group: str) -> dict[str, tuple[EntryPoint, ...]]:
+    invalidate_caches()
+    found: dict[str, tuple[EntryPoint, ...]] = {}
+    for entry_point in entry_points(group=group):
+        found[entry_point.name] = (*found.get(entry_point.name, ()), entry_point)
+    _cache[group] = found
+    return found
+
+
+def _problem(entries: tuple[EntryPoint, ...]) -> str | None:
     if len(entries) > 1:
-        return _collision(entries)
-    if entry_point.pattern.match(entry_point.value) is None:
-        return f"its entry point {entry_point.value!r} is not of the form 'module:name'"
-    if not _is_findable(entry_point.module):
-        return f"its module {entry_point.module!r} is not there"
+        owners = " and ".join(sorted(_distribution(entry_point) for entry_point in entries))
+        return f"{owners} both announce this name; uninstall one"
+    if entries[0].pattern.match(entries[0].value) is None:
+        return f"its entry point {entries[0].value!r} is not of the form 'module:name'"
     return None
 
 
-def _collision(entries: Iterable[EntryPoint]) -> str:
-    owners = " and ".join(sorted(_distribution(entry_point) for entry_point in entries))
-    return f"{owners} both announce this name; uninstall one"
+def _missing(entry_point: EntryPoint) -> str | None:
+    return None if _is_findable(entry_point.module) else f"its module {entry_point.module!r} is not there"
 
 
 def _distribution(entry_point: EntryPoint) -> str:
-    dist = entry_point.dist
-    return f"{dist.name} {dist.version}" if dist is not None else "an unknown distribution"
+    announcement = _announcement(entry_point, None)
+    return f"{announcement.distribution} {announcement.version}"
 
 
 def _is_findable(module: str) -> bool:
-    path = None
+    """Look for a module without importing its parents, as importlib's own find_spec would."""
+    path: Sequence[str] | None = None
     parts = module.split(".")
     for end in range(1, len(parts) + 1):
         name = ".".join(parts[:end])
         specs = (finder.find_spec(name, path) for finder in sys.meta_path)
-        spec = next((spec for spec in specs if spec is not None), None)
+        try:
+            spec = next((spec for spec in specs if spec is not None), None)
+        except KeyError:  # a namespace package within another can't be found before that is imported
+            return True
         if spec is None:
             return False
-        path = spec.submodule_search_locations
+        path = spec.submodule_search_locations or ()
     return True
 
 
@@ -141,7 +151,7 @@ def load(group: str, name: str) -> Plugin:
     with _lock:
         if (group, name) not in _loaded:
             if name not in _entries(group):
-                _cache.pop(group)  # it may have been installed since
+                _read(group)  # it may have been installed since
             entries = _entries(group).get(name)
             if entries is None:
                 raise _unknown(group, name)
@@ -150,7 +160,7 @@ def load(group: str, name: str) -> Plugin:
 
 
 def _unknown(group: str, name: str) -> ProviderKitError:
-    names = tuple(installed(group))
+    names = tuple(sorted(_entries(group)))
     what, error = ("provider", UnknownProvider) if group == PROVIDERS else ("extension", UnknownExtension)
     near = get_close_matches(name, names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else f"; a plugin brings it: pip install providerkit-{name}"
@@ -160,19 +170,28 @@ def _unknown(group: str, name: str) -> ProviderKitError:
 
 def _load(name: str, entries: tuple[EntryPoint, ...]) -> Plugin:
     entry_point, distribution = entries[0], _distribution(entries[0])
-    if len(entries) > 1:
-        raise PluginError(f"plugin {name!r}: {_collision(entries)}", plugin=name, distribution=distribution)
+    problem = _problem(entries)
+    if problem is not None:
+        raise _refused(Plugin(name, None, distribution), problem)
     try:
-        implementation = _instance(entry_point.load())
+        implementation = entry_point.load()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin boundary: an import may raise anything
         failure = broken(name, "it can't be imported", error, distribution=distribution)
     else:
-        return Plugin(name, implementation, distribution)
+        return _plugin(name, implementation, distribution)
     raise failure
 
 
-def _instance(implementation: Any) -> object:
-    return _instance_of(implementation) if isinstance(implementation, type) else implementation
+def _plugin(name: str, implementation: Any, distribution: str | None = None) -> Plugin:
+    """Take an instance or a module as it is, and instantiate a class, once."""
+    if not isinstance(implementation, type):
+        return Plugin(name, implementation, distribution)
+    try:
+        with _lock:
+            return Plugin(name, _instance_of(implementation), distribution)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin boundary: a constructor may raise anything
+        failure = broken(name, "it can't be instantiated", error, distribution=distribution)
+    raise failure
 
 
 @lru_cache(maxsize=256)
@@ -226,54 +245,44 @@ def active_extensions(named: Iterable[str | object]) -> tuple[Plugin, ...]:
 
 
 def _extension(item: str | object) -> Plugin:
-    if isinstance(item, str):
-        return load(EXTENSIONS, item)
-    implementation = _instantiated(item)
-    return Plugin(_name_of(implementation), implementation)
+    return load(EXTENSIONS, item) if isinstance(item, str) else _plugin(_name_of(item), item)
 
 
 def find_provider(provider: str | object) -> Plugin:
     """Load a provider by its installed name, or take the class, instance or module that was passed."""
-    if isinstance(provider, str):
-        return load(PROVIDERS, provider)
-    implementation = _instantiated(provider)
-    return Plugin(_name_of(implementation), implementation)
-
-
-def _instantiated(item: object) -> object:
-    try:
-        return _instance(item)
-    except Exception as error:  # noqa: BLE001 - the plugin boundary: a constructor may raise anything
-        failure = broken(_name_of(item), "it can't be instantiated", error)
-    raise failure
+    return load(PROVIDERS, provider) if isinstance(provider, str) else _plugin(_name_of(provider), provider)
 
 
 def _name_of(implementation: object) -> str:
     return getattr(implementation, "__name__", type(implementation).__name__)
 
 
-@lru_cache(maxsize=256)
 def assemble(provider: Plugin, extensions: tuple[Plugin, ...] = ()) -> Hooks:
     """Join a provider and the active extensions; cached, since they cost the same each time.
 
     Raises PluginError, naming the plugin and its distribution, for everything that a
     plugin must not do (see the checks below).
     """
+    hooks = _assemble(provider, extensions)
+    if provider.distribution is not None and hooks.info.name != provider.name:
+        raise _refused(provider, f"describe() says its name is {hooks.info.name!r}, not that of its entry point")
+    return hooks
+
+
+@lru_cache(maxsize=256)
+def _assemble(provider: Plugin, extensions: tuple[Plugin, ...]) -> Hooks:
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(ProviderHooks)
     manager.add_hookspecs(ExtensionHooks)
     for extension in extensions:
         _add_hookspecs(manager, extension)
     manager.register(_Innermost(), "providerkit")
-    _check_required(provider)
     _register(manager, provider)
+    _check_required(provider)
     for extension in reversed(extensions):
         _check_wraps(extension)
         _register(manager, extension)
-    hooks = Hooks(manager.hook, provider)
-    if provider.distribution is not None and hooks.info.name != provider.name:
-        raise _refused(provider, f"describe() says its name is {hooks.info.name!r}, not that of its entry point")
-    return hooks
+    return Hooks(manager.hook, provider, extensions)
 
 
 class _Innermost:
@@ -309,11 +318,12 @@ def _register(manager: pluggy.PluginManager, plugin: Plugin) -> None:
     for name, (function, options) in _marked(plugin).items():
         _check_signature(plugin, name, function, wrapper=options["wrapper"] or options["hookwrapper"])
         hook = options["specname"] or name
-        if not hasattr(manager.hook, hook) and not options["optionalhook"]:
+        caller = getattr(manager.hook, hook, None)
+        if (caller is None or not caller.has_spec()) and not options["optionalhook"]:
             near = get_close_matches(hook, vars(manager.hook), n=1)
             raise _refused(plugin, f"there is no hook {hook!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
     try:
-        manager.register(plugin.implementation, plugin.name)
+        manager.register(plugin.implementation, f"{plugin.name}.{len(manager.get_plugins())}")  # names may repeat
     except (pluggy.PluginValidationError, ValueError) as error:
         failure = _refused(plugin, str(error).strip().replace("\n", "; "))
     else:
@@ -331,19 +341,20 @@ def _marked(plugin: Plugin) -> dict[str, tuple[Callable[..., Any], dict[str, Any
         options = getattr(function, f"{PROJECT}_impl", None)
         if options is not None:
             marked[name] = (function, options)
-        elif name in HOOKS:
+        elif name in HOOKS and not _is_borrowed(plugin.implementation, function):
             raise _refused(plugin, f"{name} is named like a hook but lacks @hookimpl")
     return marked
 
 
 def _function(implementation: object, name: str) -> Callable[..., Any] | None:
     value = inspect.getattr_static(implementation, name, None)
-    if isinstance(value, (staticmethod, classmethod)):
+    if isinstance(value, (staticmethod, classmethod, MethodType)):
         value = value.__func__
-    if not inspect.isfunction(value):
-        return None
-    borrowed = isinstance(implementation, ModuleType) and value.__module__ != implementation.__name__
-    return None if borrowed else value
+    return value if inspect.isfunction(value) else None
+
+
+def _is_borrowed(implementation: object, function: Callable[..., Any]) -> bool:
+    return isinstance(implementation, ModuleType) and function.__module__ != implementation.__name__
 
 
 def _check_signature(plugin: Plugin, name: str, function: Callable[..., Any], *, wrapper: bool) -> None:
@@ -371,7 +382,7 @@ def _check_required(provider: Plugin) -> None:
 def _check_wraps(extension: Plugin) -> None:
     for name, (_, options) in _marked(extension).items():
         answers = not options["wrapper"] and not options["hookwrapper"]
-        if answers and name in HOOKS - {"observe", "hookspecs"}:
+        if answers and (options["specname"] or name) in HOOKS - {"observe", "hookspecs"}:
             raise _refused(extension, f"{name} would replace the provider's; wrap it with @hookimpl(wrapper=True)")
 
 
@@ -382,9 +393,10 @@ class Hooks:
     wrong type; errors of providerkit pass through.
     """
 
-    def __init__(self, relay: Any, provider: Plugin) -> None:
+    def __init__(self, relay: Any, provider: Plugin, extensions: tuple[Plugin, ...] = ()) -> None:
         self._relay = relay
         self._provider = provider
+        self._plugins = {id(plugin.implementation): plugin for plugin in (provider, *extensions)}
         self.info: ProviderInfo = self._ask(ProviderInfo, "describe")
 
     def resolve_model(self, name: str | None) -> Model:
@@ -414,9 +426,12 @@ class Hooks:
         models = self._ask(list, "parse_models", head=head, body=body)
         return tuple(self._checked(Model, "parse_models", model) for model in models)
 
-    def sandbox(self) -> Application | None:
-        """Give the provider's own imitation; None where it has none."""
-        application: Application | None = self._ask_optional(object, "sandbox")
+    def sandbox(self, kind: type[T]) -> T | None:
+        """Give the provider's own imitation; None where it has none.
+
+        `kind` is aiohttp's Application, which only who serves one imports.
+        """
+        application: T | None = self._ask_optional(kind, "sandbox")
         return application
 
     def observe(self, chat: Chat, model: Model) -> list[Observer]:
@@ -436,8 +451,10 @@ class Hooks:
     def _ask_optional(self, kind: type[T], hook: str, **facts: object) -> Any:
         try:
             answer = getattr(self._relay, hook)(hook=self._relay, **facts)
-        except ProviderKitError:
-            raise
+        except ProviderKitError as error:
+            if not isinstance(error, PluginError) or error.plugin is not None:
+                raise
+            failure = self._failed(hook, error)
         except Exception as error:  # noqa: BLE001 - the plugin boundary: a hook may raise anything
             failure = self._failed(hook, error)
         else:
@@ -450,18 +467,19 @@ class Hooks:
         return answer
 
     def _mistyped(self, hook: str, wanted: str, answer: object) -> PluginError:
-        asked = [impl.plugin_name for impl in getattr(self._relay, hook).get_hookimpls()]
-        wrapped = f" (asked through {', '.join(reversed(asked))})" if len(asked) > 1 else ""
-        failure = _refused(self._provider, f"{hook} gave {type(answer).__name__}, not {wanted}{wrapped}")
+        """Blame the innermost plugin that was asked, and name those that could have changed its answer."""
+        impls = getattr(self._relay, hook).get_hookimpls()
+        asked = [self._plugins[id(impl.plugin)] for impl in reversed(impls) if id(impl.plugin) in self._plugins]
+        wrapped = f" (asked through {', '.join(plugin.name for plugin in asked)})" if len(asked) > 1 else ""
+        culprit = asked[-1] if asked else self._provider
+        failure = _refused(culprit, f"{hook} gave {type(answer).__name__}, not {wanted}{wrapped}")
         failure.hook = hook
         return failure
 
     def _failed(self, hook: str, error: Exception) -> PluginError:
         """Blame the plugin whose code was the last to be entered."""
-        owners = {impl.function.__code__: impl.plugin_name for impl in getattr(self._relay, hook).get_hookimpls()}
-        culprit = self._provider.name
-        for frame, _ in traceback.walk_tb(error.__traceback__):
-            culprit = owners.get(frame.f_code, culprit)
-        own = culprit == self._provider.name
-        distribution = self._provider.distribution if own else None
-        return broken(culprit, f"{hook} raised", error, distribution=distribution, hook=hook)
+        impls = [impl for caller in vars(self._relay).values() for impl in caller.get_hookimpls()]
+        owners = {impl.function.__code__: self._plugins.get(id(impl.plugin)) for impl in impls}
+        entered = [owners.get(frame.f_code) for frame, _ in traceback.walk_tb(error.__traceback__)]
+        culprit = next(filter(None, reversed(entered)), self._provider)
+        return broken(culprit.name, f"{hook} raised", error, distribution=culprit.distribution, hook=hook)

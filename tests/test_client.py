@@ -334,6 +334,16 @@ class TestOptions:
         with pytest.raises(providerkit.InvalidOption, match="homeless has no address"):
             providerkit.run("hi", provider=Homeless)
 
+    async def test_options_may_be_iterators(self, ask):
+        class Keen(Parrot):
+            supports = Parrot.supports | {"stop"}
+
+        chat = ask(None, provider=Keen, stop=iter("ab"))
+        await chat.send("a")
+        run = chat.send("b")
+        await run
+        assert run._prepared.call.chat.stop == ("a", "b")
+
     async def test_the_key_is_the_arguments_then_the_environments(self, ask, server, monkeypatch):
         monkeypatch.setenv("PARROT_API_KEY", "from-environment")
         await ask(api_key="from-argument")

@@ -1,9 +1,14 @@
 """Sandboxes: a provider's own imitation, served on loopback."""
 
+import socket
+from urllib.parse import urlsplit
+
 import pytest
+from aiohttp import web
 from parrots import Parrot
 
 import providerkit
+from providerkit import hookimpl
 
 
 async def test_it_serves_async():
@@ -40,3 +45,37 @@ def test_a_port_that_is_taken_is_told():
 
 async def test_leaving_one_that_was_not_entered_does_nothing():
     await providerkit.sandbox("koala").__aexit__()
+
+
+class Served(Parrot):
+    """Serve one application, always the same."""
+
+    def __init__(self) -> None:
+        self.application = web.Application()
+        self.application.router.add_post("/say", self.answer)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b'data: "squawk"\n\n')
+        return response
+
+    @hookimpl
+    def sandbox(self) -> web.Application:
+        return self.application
+
+
+async def test_a_client_that_leaves_is_no_error(caplog):
+    parrot = Served()
+    async with providerkit.sandbox(parrot) as base_url:
+        with socket.create_connection(("127.0.0.1", urlsplit(base_url).port)) as client:
+            client.sendall(b"POST /say HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await providerkit.run("hi", provider=parrot, base_url=base_url)).text == "squawk"
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+async def test_one_application_is_served_again():
+    parrot = Served()
+    for _ in range(2):
+        async with providerkit.sandbox(parrot) as base_url:
+            assert (await providerkit.run("hi", provider=parrot, base_url=base_url)).text == "squawk"

@@ -1,0 +1,704 @@
+"""Plugins: found by metadata, loaded one by one, refused with a reason, asked through their extensions."""
+
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import aiohttp.web
+import attrs
+import pytest
+from asking import Told
+from loopback import http, serve
+from parrots import Parrot
+
+import providerkit
+from providerkit import (
+    Endpoint,
+    Message,
+    MissingAPIKey,
+    Model,
+    PluginError,
+    ProviderInfo,
+    ResponseHead,
+    UnknownExtension,
+    UnknownProvider,
+    hookimpl,
+    plugins,
+)
+from providerkit.plugins import EXTENSIONS, PROVIDERS, active_extensions, announcements, assemble, find_provider, load
+
+CHAT = providerkit.Chat((Message("user", "hi"),))
+GREY = Model("grey")
+ENDPOINT = Endpoint("http://parrot.invalid")
+HEAD = ResponseHead(200)
+ANSWER = http(b'data: "squawk"\n\n')
+
+
+def announce(folder, name, value, *, group=PROVIDERS, distribution="birds"):
+    """Write the metadata of an installed package that has one plugin."""
+    info = folder / f"{distribution}-1.0.dist-info"
+    info.mkdir(exist_ok=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {value}\n")
+
+
+def forget():
+    plugins._cache.clear()
+    plugins._loaded.clear()
+    plugins._assemble.cache_clear()
+    plugins._instance_of.cache_clear()
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """Give a folder to install packages into; nothing that is imported from it outlives the test."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delenv("PROVIDERKIT_EXTENSIONS", raising=False)
+    before = set(sys.modules)
+    forget()
+    yield tmp_path
+    for module in set(sys.modules) - before:
+        if (getattr(sys.modules[module], "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[module]
+    forget()
+
+
+@pytest.fixture
+def install(site, monkeypatch):
+    """Install a plugin: code to import, or what its module holds; give the module's name."""
+
+    def install(name, plugin, *, distribution="birds", group=PROVIDERS):
+        module = f"{distribution}_module"
+        if isinstance(plugin, str):
+            (site / f"{module}.py").write_text(plugin)
+        else:
+            monkeypatch.setitem(sys.modules, module, ModuleType(module))
+            sys.modules[module].Plugin = plugin
+        announce(site, name, f"{module}:Plugin", distribution=distribution, group=group)
+        return module
+
+    return install
+
+
+def parrot(**members):
+    """Make a provider with some members of its own."""
+    return type("Bird", (Parrot,), members)
+
+
+def hook(function, **options):
+    return hookimpl(**options)(function)
+
+
+def hooks_of(provider, *extensions):
+    return assemble(find_provider(provider), active_extensions(extensions))
+
+
+@attrs.frozen(eq=False)
+class Tag:
+    """Mark the name of every model that passes."""
+
+    letter: str
+
+    @hookimpl(wrapper=True)
+    def resolve_model(self):
+        model = yield
+        return Model(model.name + self.letter)
+
+
+class Loudspeaker:
+    """Be a transport that counts what goes through."""
+
+    def __init__(self, inner=None):
+        self.inner = inner
+        self.sent = []
+
+    def send(self, request):
+        self.sent.append(request)
+        return self.inner.send(request)
+
+
+@pytest.fixture
+def flock(tmp_path):
+    """Install twenty providers, one of them broken, for another process."""
+    for number in range(20):
+        announce(tmp_path, f"bird{number}", f"bird_{number}:Plugin", distribution=f"birds{number}")
+        code = "raise RuntimeError" if number == 13 else "from parrots import Parrot as Plugin"
+        (tmp_path / f"bird_{number}.py").write_text(code)
+    return tmp_path
+
+
+def imported(flock, code):
+    """Run code in another process, and give the modules of providers that it has imported."""
+    path = f"import sys; sys.path[:0] = [{str(flock)!r}, {str(Path(__file__).parent)!r}]"
+    look = "print(*(name for name in sys.modules if name.startswith('bird_')))"
+    code = f"{path}\nfrom providerkit import plugins\n{code}\n{look}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def test_listing_imports_nothing(flock):
+    all_are_listed = "assert {f'bird{number}' for number in range(20)} <= set(plugins.providers())"
+    assert imported(flock, all_are_listed) == []
+    assert imported(flock, "assert len(plugins.announcements()) >= 20") == []
+
+
+def test_only_the_one_that_is_named_is_imported(flock):
+    assert imported(flock, f"plugins.load({PROVIDERS!r}, 'bird7')") == ["bird_7"]
+
+
+def problems():
+    return {found.name: found.problem for found in announcements()}
+
+
+def test_a_package_whose_metadata_is_a_ruin_is_listed_all_the_same(site):
+    announce(site, "parrot", "birds_module:Parrot")
+    (site / "birds-1.0.dist-info" / "METADATA").write_text("")
+    (found,) = (one for one in announcements() if one.name == "parrot")
+    assert (found.distribution, found.version) == ("unknown", "unknown")
+
+
+def test_a_package_is_listed_with_its_version(site):
+    announce(site, "parrot", "birds:Parrot")
+    assert ("parrot", "birds", "1.0") in {(found.name, found.distribution, found.version) for found in announcements()}
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("birds", None),
+        ("birds:Plugin", None),
+        ("forest.trees.nests:Plugin", None),
+        ("not a module", "its entry point 'not a module' is not of the form 'module:name'"),
+        ("gone:Plugin", "its module 'gone' is not there"),
+        ("birds.nests:Plugin", "its module 'birds.nests' is not there"),
+    ],
+)
+def test_the_listing_says_what_metadata_alone_shows(site, value, problem):
+    for module in ("birds.py", "nests.py", "forest/trees/nests.py"):
+        (site / module).parent.mkdir(parents=True, exist_ok=True)
+        (site / module).write_text("raise RuntimeError")
+    announce(site, "parrot", value)
+    assert problems()["parrot"] == problem
+
+
+def test_a_provider_that_is_installed_later_is_found(install):
+    with pytest.raises(UnknownProvider):
+        load(PROVIDERS, "parrot")
+    assert "parrot" not in plugins.providers()
+    install("parrot", Parrot)
+    assert load(PROVIDERS, "parrot").distribution == "birds 1.0"
+    install("macaw", Parrot, distribution="macaws")
+    assert "macaw" in plugins.providers()
+    install("amazon", Parrot, distribution="amazons")
+    assert "amazon" in problems()
+
+
+def test_an_unknown_provider_names_what_is_installed_and_the_nearest(install):
+    install("parrot", Parrot)
+    with pytest.raises(UnknownProvider, match=r"no provider 'parot'; installed are: .*parrot.*mean 'parrot'") as caught:
+        load(PROVIDERS, "parot")
+    assert caught.value.name == "parot"
+    assert "parrot" in caught.value.installed
+
+
+def test_an_unknown_extension_says_how_to_get_it(site):
+    with pytest.raises(UnknownExtension, match=r"no extension 'zebra'; .* pip install providerkit-zebra") as caught:
+        load(EXTENSIONS, "zebra")
+    assert (caught.value.name, list(caught.value.installed)) == ("zebra", plugins.installed(EXTENSIONS))
+
+
+def test_a_class_is_instantiated_once(install):
+    made = []
+    bird = parrot(__init__=lambda self: made.append(self))
+    install("parrot", bird)
+    found = [find_provider("parrot"), find_provider(bird), find_provider("parrot"), find_provider(bird)]
+    assert [plugin.implementation for plugin in found] == made * 4
+
+
+def test_an_instance_is_taken_as_it_is(install):
+    bird = Parrot()
+    install("parrot", bird)
+    assert find_provider("parrot").implementation is find_provider(bird).implementation is bird
+
+
+MODULE = """
+from providerkit import EventStream, Finish, Model, ProviderInfo, Request, TextDelta, hookimpl, loads, sandbox
+from birds_answers import parse_stream
+
+@hookimpl
+def describe():
+    return ProviderInfo(name="parrot", default_base_url="http://parrot.invalid")
+
+@hookimpl
+def resolve_model(name):
+    return Model(name or "grey")
+
+@hookimpl
+def build_request(chat, endpoint):
+    return Request.json(endpoint.url("/say"), chat.messages[-1].text)
+"""
+ANSWERS = """
+from providerkit import EventStream, Finish, TextDelta, hookimpl, loads
+
+@hookimpl
+def parse_stream():
+    return EventStream(lambda data, event: [TextDelta(loads(data))], end=Finish("stop"))
+"""
+
+
+async def test_a_module_is_a_provider_though_it_borrows_functions(site):
+    (site / "birds.py").write_text(MODULE)
+    (site / "birds_answers.py").write_text(ANSWERS)
+    announce(site, "parrot", "birds")
+    async with serve(ANSWER) as server:
+        assert (await providerkit.run("hi", provider="parrot", base_url=server.base_url)).text == "squawk"
+
+
+def test_hooks_may_be_static_class_and_bound_methods():
+    inner = Parrot()
+    members = {
+        "describe": inner.describe,
+        "resolve_model": staticmethod(hook(lambda name: GREY)),
+        "parse_error": classmethod(hook(lambda cls, body: providerkit.NotFound(cls.__name__))),
+    }
+    hooks = hooks_of(parrot(**members))
+    assert hooks.info.name == "parrot"
+    assert hooks.resolve_model("green") == GREY
+    assert str(hooks.parse_error(HEAD, b"")) == "Bird"
+
+
+async def streams(self, head):
+    """Be a hook, but async."""
+
+
+async def streams_pieces(self, head):
+    yield
+
+
+class TwoFaced(Parrot):
+    @hookimpl(wrapper=True, hookwrapper=True)
+    def sandbox(self):
+        yield
+
+
+class Choosy(Parrot):
+    def __init__(self, food):
+        pass
+
+
+class Quitting(Parrot):
+    def __init__(self):
+        raise SystemExit(3)
+
+
+REFUSED = {
+    "a required hook is missing": (parrot(build_request=None), "it lacks the required hook build_request"),
+    "a required hook only wraps": (
+        parrot(parse_stream=hook(lambda self: (yield), wrapper=True)),
+        "it lacks the required hook parse_stream",
+    ),
+    "an unmarked hook": (
+        parrot(parse_stream=lambda self: None),
+        "parse_stream is named like a hook but lacks @hookimpl",
+    ),
+    "an unmarked optional hook": (
+        parrot(sandbox=lambda self: None),
+        "sandbox is named like a hook but lacks @hookimpl",
+    ),
+    "an unknown hook": (parrot(translate=hook(lambda self: None)), "there is no hook 'translate'"),
+    "a misspelt hook": (
+        parrot(parse_eror=hook(lambda self: None)),
+        "there is no hook 'parse_eror'; did you mean 'parse_error'?",
+    ),
+    "a misspelt required hook": (
+        parrot(parse_stream=None, parse_streem=hook(lambda self: None)),
+        "there is no hook 'parse_streem'; did you mean 'parse_stream'?",
+    ),
+    "a misspelt specname": (
+        parrot(mistakes=hook(lambda self: None, specname="parse_eror")),
+        "there is no hook 'parse_eror'; did you mean 'parse_error'?",
+    ),
+    "an async hook": (
+        parrot(parse_stream=hook(streams)),
+        "parse_stream is async; hooks are pure functions, the core does the input and output",
+    ),
+    "an async generator": (
+        parrot(parse_stream=hook(streams_pieces)),
+        "parse_stream is async; hooks are pure functions, the core does the input and output",
+    ),
+    "a generator": (
+        parrot(parse_stream=hook(lambda self: (yield))),
+        "parse_stream yields, which only @hookimpl(wrapper=True) may",
+    ),
+    "a wrapper without a yield": (
+        parrot(sandbox=hook(lambda self: None, wrapper=True)),
+        "sandbox is a wrapper and must yield once",
+    ),
+    "a wrapper of two kinds": (TwoFaced, "The wrapper=True and hookwrapper=True options are mutually exclusive"),
+    "a keyword-only argument": (
+        parrot(parse_stream=hook(lambda self, *, head: None)),
+        "parse_stream takes 'head'; hooks take positional arguments by name",
+    ),
+    "any arguments by name": (
+        parrot(parse_stream=hook(lambda self, **facts: None)),
+        "parse_stream takes '**facts'; hooks take positional arguments by name",
+    ),
+    "any arguments": (
+        parrot(parse_stream=hook(lambda self, *facts: None)),
+        "parse_stream takes '*facts'; hooks take positional arguments by name",
+    ),
+    "an unknown argument": (parrot(parse_stream=hook(lambda self, haed: None)), "Argument(s) {'haed'} are declared"),
+    "a constructor with arguments": (Choosy, "it can't be instantiated: TypeError: Choosy.__init__() missing 1"),
+    "a constructor that exits": (Quitting, "it can't be instantiated: SystemExit: 3"),
+    "an unknown feature": (parrot(supports={"telepathy"}), "describe raised: PluginError: supports has 'telepathy'"),
+    "no description": (parrot(describe=hook(lambda self: None)), "describe gave NoneType, not ProviderInfo"),
+    "no provider at all": (42, "it lacks the required hook describe"),
+}
+
+
+@pytest.mark.parametrize(("plugin", "reason"), REFUSED.values(), ids=REFUSED)
+def test_a_provider_is_refused_with_its_distribution_and_the_reason(install, plugin, reason):
+    install("parrot", plugin)
+    with pytest.raises(PluginError) as caught:
+        providerkit.run("hi", provider="parrot")
+    assert (caught.value.plugin, caught.value.distribution) == ("parrot", "birds 1.0")
+    assert str(caught.value).startswith("plugin 'parrot' (birds 1.0): ")
+    assert reason in str(caught.value)
+    with pytest.raises(PluginError) as caught:
+        providerkit.run("hi", provider=plugin)
+    assert caught.value.distribution is None
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("raise SystemExit('no licence')", "SystemExit: no licence"),
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("def Plugin(:", "SyntaxError: "),
+        ("Plug = None", "AttributeError: module 'birds_module' has no attribute 'Plugin'"),
+    ],
+    ids=["raises", "exits", "imports what is not there", "has a mistake", "lacks what it announces"],
+)
+def test_an_import_that_fails_is_told_with_its_cause_and_traceback(install, code, cause):
+    install("parrot", code)
+    with pytest.raises(PluginError) as caught:
+        load(PROVIDERS, "parrot")
+    error = caught.value
+    assert (error.plugin, error.distribution, error.hook) == ("parrot", "birds 1.0", None)
+    assert str(error).startswith(f"plugin 'parrot' (birds 1.0): it can't be imported: {cause}")
+    assert cause in error.__notes__[0]
+    assert error.__cause__ is error.__context__ is None
+
+
+def test_a_broken_plugin_touches_no_other_and_can_be_mended(install, site):
+    module = install("parrot", "raise RuntimeError")
+    install("macaw", parrot(describe=hook(lambda self: ProviderInfo("macaw"))), distribution="macaws")
+    with pytest.raises(PluginError):
+        find_provider("parrot")
+    assert hooks_of("macaw").info.name == "macaw"
+    (site / f"{module}.py").write_text("from parrots import Parrot as Plugin  # mended")
+    assert hooks_of("parrot").info.name == "parrot"
+
+
+def test_another_name_than_that_of_the_entry_point_is_refused(install):
+    install("macaw", Parrot)
+    hooks_of(Parrot)  # what is known of it by then must not matter
+    with pytest.raises(PluginError) as caught:
+        hooks_of("macaw")
+    said = "plugin 'macaw' (birds 1.0): describe() says its name is 'parrot', not that of its entry point"
+    assert str(caught.value) == said
+    assert (caught.value.plugin, caught.value.distribution) == ("macaw", "birds 1.0")
+
+
+def test_two_distributions_with_one_name_are_refused(install):
+    install("parrot", Parrot, distribution="birds")
+    install("parrot", Parrot, distribution="other-birds")
+    problem = "birds 1.0 and other-birds 1.0 both announce this name; uninstall one"
+    assert [found.problem for found in announcements() if found.name == "parrot"] == [problem] * 2
+    with pytest.raises(PluginError, match=problem):
+        load(PROVIDERS, "parrot")
+
+
+def test_an_entry_point_of_another_form_is_refused(site):
+    announce(site, "parrot", "not a module")
+    with pytest.raises(PluginError, match="'not a module' is not of the form 'module:name'") as caught:
+        load(PROVIDERS, "parrot")
+    assert caught.value.distribution == "birds 1.0"
+
+
+ASK = {
+    "resolve_model": lambda hooks: hooks.resolve_model("grey"),
+    "build_request": lambda hooks: hooks.build_request(CHAT, GREY, ENDPOINT),
+    "parse_stream": lambda hooks: hooks.parse_stream(HEAD, GREY),
+    "parse_error": lambda hooks: hooks.parse_error(HEAD, b""),
+    "build_models_request": lambda hooks: hooks.build_models_request(ENDPOINT),
+    "parse_models": lambda hooks: hooks.parse_models(HEAD, b""),
+    "sandbox": lambda hooks: hooks.sandbox(aiohttp.web.Application),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "wanted"),
+    [
+        ("resolve_model", "grey", "str, not Model"),
+        ("resolve_model", None, "NoneType, not Model"),
+        ("build_request", {"url": "/"}, "dict, not Request"),
+        ("parse_stream", [], "list, not Decoder"),
+        ("parse_error", "no", "str, not ProviderError"),
+        ("build_models_request", "/models", "str, not Request"),
+        ("parse_models", None, "NoneType, not list"),
+        ("parse_models", ["grey"], "str, not Model"),
+        ("sandbox", "http://here", "str, not Application"),
+    ],
+)
+def test_a_hook_that_gives_a_wrong_type_is_told(install, name, answer, wanted):
+    install("parrot", parrot(**{name: hook(lambda self: answer)}))
+    with pytest.raises(PluginError) as caught:
+        ASK[name](hooks_of("parrot"))
+    assert str(caught.value) == f"plugin 'parrot' (birds 1.0): {name} gave {wanted}"
+    assert (caught.value.plugin, caught.value.distribution, caught.value.hook) == ("parrot", "birds 1.0", name)
+
+
+@pytest.mark.parametrize("name", ["parse_error", "build_models_request", "sandbox"])
+def test_an_optional_hook_may_be_missing_or_give_nothing(name):
+    assert ASK[name](hooks_of(Parrot)) is None
+    assert ASK[name](hooks_of(parrot(**{name: hook(lambda self: None)}))) is None
+
+
+def test_models_are_given_as_a_tuple():
+    assert ASK["parse_models"](hooks_of(parrot(parse_models=hook(lambda self: [GREY])))) == (GREY,)
+
+
+def test_models_that_can_be_asked_for_but_not_read_are_told():
+    with pytest.raises(PluginError, match="plugin 'Parrot': parse_models gave NoneType, not list"):
+        ASK["parse_models"](hooks_of(Parrot))
+
+
+class Forgetful:
+    @hookimpl(wrapper=True)
+    def resolve_model(self):
+        yield
+
+    @hookimpl(wrapper=True)
+    def wrap_transport(self):
+        yield
+
+
+def test_a_wrong_answer_names_all_that_it_came_through():
+    with pytest.raises(PluginError, match="resolve_model gave NoneType, not Model") as caught:
+        ASK["resolve_model"](hooks_of(Parrot, Forgetful, Tag("a")))
+    assert str(caught.value).endswith("(asked through Forgetful, Tag, Parrot)")
+
+
+def test_a_transport_that_an_extension_loses_is_told(install):
+    install("forgetful", Forgetful, group=EXTENSIONS)
+    with pytest.raises(
+        PluginError, match="wrap_transport gave NoneType, not a Transport, which has a method"
+    ) as caught:
+        hooks_of(Parrot, "forgetful").wrap_transport(Loudspeaker())
+    assert (caught.value.plugin, caught.value.distribution) == ("forgetful", "birds 1.0")
+
+
+def fall(self):
+    return 1 / 0
+
+
+@pytest.mark.parametrize("name", ASK)
+def test_a_hook_that_raises_is_blamed_with_its_traceback(install, name):
+    install("parrot", parrot(**{name: hook(fall)}))
+    with pytest.raises(PluginError) as caught:
+        ASK[name](hooks_of("parrot", Tag("a")))
+    error = caught.value
+    assert str(error) == f"plugin 'parrot' (birds 1.0): {name} raised: ZeroDivisionError: division by zero"
+    assert (error.plugin, error.distribution, error.hook) == ("parrot", "birds 1.0", name)
+    assert "in fall\n" in error.__notes__[0]
+    assert error.__cause__ is error.__context__ is None
+
+
+class FallsBefore:
+    @hookimpl(wrapper=True)
+    def resolve_model(self):
+        raise LookupError
+        yield
+
+
+class FallsAfter:
+    @hookimpl(wrapper=True)
+    def resolve_model(self):
+        yield
+        raise LookupError
+
+
+class FallsOver:
+    @hookimpl(wrapper=True)
+    def resolve_model(self):
+        try:
+            yield
+        except ZeroDivisionError:
+            raise LookupError from None
+
+
+@pytest.mark.parametrize("extension", [FallsBefore, FallsAfter, FallsOver])
+def test_a_wrapper_that_raises_is_blamed_with_the_distribution_of_its_extension(install, extension):
+    install("clumsy", extension, group=EXTENSIONS)
+    provider = parrot(resolve_model=hook(fall)) if extension is FallsOver else Parrot
+    with pytest.raises(PluginError, match=r"'clumsy' \(birds 1.0\): resolve_model raised: LookupError") as caught:
+        ASK["resolve_model"](hooks_of(provider, Tag("a"), "clumsy", Tag("b")))
+    assert (caught.value.plugin, caught.value.distribution) == ("clumsy", "birds 1.0")
+    assert extension.__name__ in caught.value.__notes__[0] or "in resolve_model" in caught.value.__notes__[0]
+
+
+def test_an_error_of_providerkit_passes_through_a_hook_as_it_is():
+    error = MissingAPIKey("give a key")
+
+    def build_request(self):
+        raise error
+
+    with pytest.raises(MissingAPIKey) as caught:
+        ASK["build_request"](hooks_of(parrot(build_request=hook(build_request))))
+    assert caught.value is error
+
+
+def test_a_plugin_error_that_names_its_plugin_passes_too():
+    error = PluginError("no", plugin="nest")
+
+    def sandbox(self):
+        raise error
+
+    with pytest.raises(PluginError) as caught:
+        ASK["sandbox"](hooks_of(parrot(sandbox=hook(sandbox))))
+    assert caught.value is error
+
+
+def resolved(*extensions):
+    return hooks_of(Parrot, *extensions).resolve_model(None).name
+
+
+def test_the_extension_that_is_named_first_is_outermost():
+    assert resolved(Tag("a"), Tag("b"), Tag("c")) == "greycba"
+
+
+def test_those_of_the_call_come_first_then_the_environments_then_those_of_the_block(install, monkeypatch):
+    for letter in "bcd":
+        install(letter, Tag(letter), distribution=f"tag_{letter}", group=EXTENSIONS)
+    monkeypatch.setenv("PROVIDERKIT_EXTENSIONS", "b, c,")
+    with providerkit.activate("d"), providerkit.activate(Tag("e")):
+        assert resolved(Tag("a")) == "greyedcba"
+    assert resolved() == "greycb"
+
+
+def test_each_extension_acts_once(install, monkeypatch):
+    a, b = Tag("a"), Tag("b")
+    install("a", a, group=EXTENSIONS)
+    monkeypatch.setenv("PROVIDERKIT_EXTENSIONS", "a,a")
+    with providerkit.activate(b, a, "a", b):
+        assert resolved(b, "a") == "greyab"
+
+
+def test_one_name_may_be_given_without_a_list(install):
+    install("tag", Tag("a"), group=EXTENSIONS)
+    assert [plugin.name for plugin in active_extensions("tag")] == ["tag"]
+
+
+def test_an_extension_class_is_instantiated_once():
+    first, second = active_extensions([Forgetful]) + active_extensions([Forgetful])
+    assert isinstance(first.implementation, Forgetful)
+    assert first.implementation is second.implementation
+
+
+def test_extensions_and_providers_of_one_name_do_not_collide(install):
+    install("parrot", Parrot)
+    install("parrot", Tag("a"), distribution="tags", group=EXTENSIONS)
+    assert hooks_of("parrot", "parrot", Tag("b")).resolve_model(None).name == "greyba"
+
+
+def test_what_is_joined_is_joined_once():
+    a, b = Tag("a"), Tag("b")
+    assert hooks_of(Parrot, a, b) is hooks_of(Parrot, a, b)
+    assert hooks_of(Parrot, a, b) is not hooks_of(Parrot, b, a)
+
+
+def test_an_extension_that_is_not_active_is_not_imported(install):
+    module = install("trail", "raise RuntimeError", group=EXTENSIONS)
+    assert resolved() == "grey"
+    assert module not in sys.modules
+    with pytest.raises(PluginError, match=r"'trail' \(birds 1.0\): it can't be imported: RuntimeError"):
+        resolved("trail")
+
+
+async def test_a_run_sees_the_extensions_of_the_block_it_starts_in():
+    async with serve(ANSWER) as server:
+        made_before = providerkit.run("hi", provider=Parrot, base_url=server.base_url)
+        with providerkit.activate(Tag("a")):
+            assert (await made_before).model == "greya"
+            made_within = providerkit.run("hi", provider=Parrot, base_url=server.base_url)
+        assert (await made_within).model == "grey"
+
+
+async def test_the_extensions_of_a_call_stand_in_for_those_of_its_client():
+    async with serve(ANSWER) as server, providerkit.Client(extensions=[Tag("a")]) as client:
+        assert (await client.run("hi", provider=Parrot, base_url=server.base_url)).model == "greya"
+        run = client.run("hi", provider=Parrot, base_url=server.base_url, extensions=[Tag("b")])
+        assert (await run).model == "greyb"
+
+
+class Broadcast:
+    """Put a loudspeaker before what it wraps."""
+
+    def __init__(self):
+        self.loudspeaker = Loudspeaker()
+
+    @hookimpl(wrapper=True)
+    def wrap_transport(self, transport):
+        self.innermost = transport
+        self.loudspeaker.inner = yield
+        return self.loudspeaker
+
+
+def test_the_core_holds_the_innermost_transport():
+    a, b, innermost = Broadcast(), Broadcast(), Loudspeaker()
+    assert hooks_of(Parrot).wrap_transport(innermost) is innermost
+    assert hooks_of(Parrot, a, b).wrap_transport(innermost) is a.loudspeaker
+    assert a.loudspeaker.inner is b.loudspeaker
+    assert b.loudspeaker.inner is a.innermost is b.innermost is innermost
+
+
+async def test_requests_go_through_the_transports_of_extensions():
+    a = Broadcast()
+    async with serve(ANSWER) as server:
+        assert (await providerkit.run("hi", provider=Parrot, base_url=server.base_url, extensions=[a])).text == "squawk"
+    assert [request.url for request in a.loudspeaker.sent] == [f"{server.base_url}/say"]
+
+
+class Watching:
+    def __init__(self, observer):
+        self.observer = observer
+
+    @hookimpl
+    def observe(self, chat, model):
+        return self.observer and self.observer(chat, model)
+
+
+async def test_observers_are_made_once_a_run_and_told_of_its_course():
+    told, made = Told(), []
+
+    def observer(chat, model):
+        made.append((chat.messages[0].text, model.name))
+        return told
+
+    async with serve(ANSWER) as server:
+        reply = await providerkit.run(
+            "hi", provider=Parrot, base_url=server.base_url, extensions=[Watching(observer), Watching(None)]
+        )
+    assert made == [("hi", "grey")]
+    assert [what for what, *_ in told.facts] == ["attempt", "head", "events", "events", "finish"]
+    assert told.facts[-1] == ("finish", reply)
+
+
+def test_an_observer_that_can_not_be_made_is_told_before_anything_is_sent():
+    with pytest.raises(PluginError, match="plugin 'Watching': observe raised: ZeroDivisionError"):
+        providerkit.run("hi", provider=Parrot, extensions=[Watching(lambda chat, model: 1 / 0)]).result()
