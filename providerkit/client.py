@@ -20,13 +20,12 @@ from . import sync
 from .errors import (
     ConfigurationError,
     InvalidOption,
-    ProviderKitError,
     RunConsumed,
     UnknownProvider,
     UnsupportedFeature,
 )
 from .events import Event, Reply, TextDelta, Transcript
-from .exchange import Call, Exchange, Observers, fetch, told
+from .exchange import Call, Exchange, Observers, list_models
 from .messages import OPTIONS, Chat, Message, Model, Prompt, ProviderInfo, Tool, parse_messages
 from .plugins import Plugin, active_extensions, assemble, find_provider, installed
 from .policy import Limits, Timeouts
@@ -279,7 +278,7 @@ def _secrets(endpoint: Endpoint, proxy: str | None) -> Iterator[str]:
         yield endpoint.api_key.reveal()
     for name, value in endpoint.headers.items():
         if any(word in name.lower() for word in _SECRET_WORDS):
-            yield from (value, *value.split())
+            yield from (value, value.rpartition(" ")[2])
     if proxy is not None and (password := urlsplit(proxy).password):
         yield password
 
@@ -308,6 +307,7 @@ class Run:
         self._iterated = False
         # Weakly, so that leaving a loop early ends the iterator while the Run is kept.
         self._iterator: Callable[[], object] = lambda: None
+        self._course: _Course | None = None
         self._transcript = Transcript()
         self._prepared = client._prepare(self._history(), self._options)
 
@@ -345,12 +345,14 @@ class Run:
     async def aclose(self) -> None:
         """End the iteration and close its connection; the Run can't be started any more."""
         iterator = self._iterator()
-        if not isinstance(iterator, AsyncGeneratorType):
-            self.close()
-        elif iterator.ag_running:
-            raise RunConsumed("another task waits for this Run; cancel that task to end it")
-        else:
+        if isinstance(iterator, AsyncGeneratorType):
+            if iterator.ag_running:
+                raise RunConsumed("another task waits for this Run; cancel that task to end it")
             await iterator.aclose()
+        else:
+            self.close()
+            if self._course is not None:  # of a loop that was left, and that nobody has closed yet
+                await self._course.aclose()
 
     def __enter__(self) -> Self:
         return self
@@ -374,7 +376,8 @@ class Run:
             raise RunConsumed("this Run was made before a fork; make it anew in this process")
         prepared = self._client._prepare(self._history(), self._options, self._prepared)
         self._started = True
-        return _Course(self, prepared)
+        self._course = _Course(self, prepared)
+        return self._course
 
     async def _collect(self, course: _Course) -> Reply:
         try:
@@ -557,24 +560,7 @@ class Provider:
         """
         options["provider"] = self._plugin.implementation
         prepared = self._client._prepare((Message("user", ""),), options)
-        return Models(lambda: _list_models(prepared))
-
-
-async def _list_models(prepared: _Prepared) -> tuple[Model, ...]:
-    try:
-        return await _ask_for_models(prepared)
-    except ProviderKitError as raised:
-        error = raised
-    raise told(error, prepared.call)
-
-
-async def _ask_for_models(prepared: _Prepared) -> tuple[Model, ...]:
-    call = prepared.call
-    request = call.hooks.build_models_request(call.endpoint)
-    if request is None:
-        return tuple(Model(name) for name in call.hooks.info.models)
-    head, body = await fetch(call, request, call.hooks.wrap_transport(prepared.transport))
-    return call.hooks.parse_models(head, body)
+        return Models(lambda: list_models(prepared.call, prepared.transport))
 
 
 _default = Client()

@@ -51,6 +51,10 @@ class Call:
         """Name provider and model."""
         return f"{self.hooks.info.name}/{self.model.name}"
 
+    def mask(self, text: str) -> str:
+        """Put *** in place of every secret in a text that somebody else wrote."""
+        return mask_of(self.secrets)(text)
+
     def request(self) -> Request:
         """Build the request, with the caller's headers laid over it."""
         return dressed(self.hooks.build_request(self.chat, self.model, self.endpoint), self.endpoint)
@@ -104,9 +108,6 @@ class Exchange:
             error = raised
         except Exception as raised:  # noqa: BLE001 - the plugin boundary: a decoder may raise anything
             error = broken(self._call.hooks.info.name, "the exchange broke", raised)
-        except BaseException:
-            await self.aclose()
-            raise
         await self.aclose(error)
         raise told(error, self._call, self._transcript.text)
 
@@ -119,10 +120,20 @@ class Exchange:
         seconds = time.monotonic() - self._started
         self._transcript.attempts.append(Attempt(self._call.route, error, seconds, self._transcript.source))
         logger.info("%s: %s in %.3f s", self._call.route, type(error).__name__ if error else "ended", seconds)
+        complete = self._answer is not None and self._answer.finished
+        failure = error or (None if complete else asyncio.CancelledError())
+        try:
+            await self._leave(failure)
+        except Exception as raised:
+            if failure is None:
+                raise
+            logger.warning("%s: closing raised %s", self._call.route, type(raised).__name__)
+
+    async def _leave(self, failure: BaseException | None) -> None:
         if self._answer is not None:
             await self._answer.aclose()
         if self._sending is not None:
-            await self._sending.__aexit__(None, None, None)
+            await self._sending.__aexit__(type(failure) if failure else None, failure, None)
 
     async def _next(self) -> list[Event] | None:
         answer = self._answer or await self._send()
@@ -143,21 +154,22 @@ class Exchange:
         sending = self._transport.send(request)
         response = await sending.__aenter__()
         self._sending = sending
-        self._transcript.source, self._transcript.request_id = response.source, response.head.request_id
+        self._transcript.source = response.source
+        self._transcript.request_id = self._call.mask(response.head.request_id or "") or None
         self._observers.tell("head", response.head)
         self._answer = _Answer(self._call, response)
         await self._answer.begin()
         return self._answer
 
 
-async def fetch(call: Call, request: Request, transport: Transport) -> tuple[ResponseHead, bytes]:
-    """Get an answer that comes whole and is no chat; raises the provider's error for one that is none."""
+async def list_models(call: Call, transport: Transport) -> tuple[Model, ...]:
+    """Ask the provider for its models; where it can't be asked, give those that its plugin knows."""
     try:
-        with Watch(call.timeouts) as watch, closing(watch):
-            async with transport.send(dressed(request, call.endpoint)) as response:
-                if not 200 <= response.head.status < 300:
-                    raise await _refusal(call, response.head, response.chunks())
-                return response.head, await _joined(response.chunks(), call.limits.event)
+        request = call.hooks.build_models_request(call.endpoint)
+        if request is None:
+            return tuple(Model(name) for name in call.hooks.info.models)
+        head, body = await _fetch(call, request, call.hooks.wrap_transport(transport))
+        return call.hooks.parse_models(head, body)
     except ProviderKitError as raised:
         error = raised
     except Exception as raised:  # noqa: BLE001 - the plugin boundary: a wrapped transport may, too
@@ -165,9 +177,18 @@ async def fetch(call: Call, request: Request, transport: Transport) -> tuple[Res
     raise told(error, call)
 
 
+async def _fetch(call: Call, request: Request, transport: Transport) -> tuple[ResponseHead, bytes]:
+    """Get an answer that comes whole; raises the provider's error for one that is none."""
+    with Watch(call.timeouts) as watch, closing(watch):
+        async with transport.send(dressed(request, call.endpoint)) as response:
+            if not 200 <= response.head.status < 300:
+                raise await _refusal(call, response.head, response.chunks())
+            return response.head, await _joined(response.chunks(), call.limits.event)
+
+
 def told(error: ProviderKitError, call: Call, partial: str = "") -> ProviderKitError:
     """Make an error fit to leave: it knows the partial text, and shows no key, nor does what caused it."""
-    error.redact(mask_of(call.secrets))
+    error.redact(call.mask)
     error.partial = partial
     error.__cause__ = error.__context__ = None
     return error
@@ -214,10 +235,8 @@ class _Answer:
         """Give the events of the next bytes; those of the end of the body where none come."""
         try:
             events = await self._next()
-        except (UnexpectedContent, StreamTruncated) as error:
-            if self._start is None:
-                raise
-            failure = await self._refused(error)
+        except ProviderKitError as error:
+            failure = await self._explained(error)
         else:
             self.finished = bool(events) and type(events[-1]) is Finish
             return events
@@ -242,7 +261,7 @@ class _Answer:
 
     def _feed(self, chunk: bytes) -> list[Event]:
         self._eventless += len(chunk)
-        if self._start is not None and self._eventless <= self._call.limits.error_body:
+        if self._start is not None and self._eventless - len(chunk) < self._call.limits.error_body:
             self._start.append(chunk)
         events = self._decoder.feed(chunk)
         if events:
@@ -267,9 +286,14 @@ class _Answer:
             events[-1] = attrs.evolve(events[-1], proven=self._head.framed)
         return events
 
-    async def _refused(self, error: ProviderKitError) -> ProviderKitError:
-        """Ask the provider what a body means that is no chat answer, though its status is good."""
-        body = b"".join(self._start or ()) + await _error_body(self._chunks, self._call.limits.error_body)
+    async def _explained(self, error: ProviderKitError) -> ProviderKitError:
+        """Complete an error; ask the provider what a body means that is no chat answer, though its status is good."""
+        if self._start is None or not isinstance(error, (UnexpectedContent, StreamTruncated)):
+            return _completed(error, self._call, self._head)
+        cap = self._call.limits.error_body
+        body = b"".join(self._start)[:cap]
+        if len(body) < cap:
+            body += await _error_body(self._chunks, cap - len(body))
         typed = self._call.hooks.parse_error(self._head, body) or error
         return _completed(typed, self._call, self._head)
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from io import BytesIO
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
     from .policy import Limits
 
+LARGE = 2**20  # bytes of a request's body
+
 
 class Response(Protocol):
     """Hold the answer to one request: its head, its body as it arrives, and where it came from."""
@@ -53,7 +57,11 @@ class Response(Protocol):
 
 
 class Transport(Protocol):
-    """Send one request; leaving the context closes what is not read to its end."""
+    """Send one request; leaving the context closes what is not read to its end.
+
+    Leaving it without an exception says that the answer is complete, with one that the
+    rest is not wanted.
+    """
 
     def send(self, request: Request) -> AbstractAsyncContextManager[Response]:
         """Give the response as soon as its head is there."""
@@ -140,22 +148,27 @@ class NetworkTransport:
         """Make a session for one request: over the caller's connector, or a SOCKS proxy."""
         if self._connector is None:
             return _session(_socks_connector(str(self._proxy)), owned=True)
-        _check_loop(self._connector)
+        _check_connector(self._connector)
         return _session(self._connector, owned=False)
 
     async def _request(self, session: ClientSession, request: Request) -> ClientResponse:
         import aiohttp
 
+        failure: ProviderKitError
         try:
             return await session.request(
                 request.method,
                 request.url,
                 headers=dict(request.headers),
-                data=request.body,
+                data=_payload(request.body),
                 proxy=None if _is_socks(self._proxy) else self._proxy,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=None, connect=self._connect),
             )
+        except asyncio.CancelledError:
+            if not session.closed or _is_cancelled():
+                raise
+            failure = _closed_early()  # so aiohttp tells those who wait for a place in the pool
         except Exception as error:  # noqa: BLE001 - whatever it is, its repr may hold the key
             failure = _send_failure(error, request.url, self._connect)
         raise failure
@@ -178,11 +191,24 @@ class _Sending:
         except BaseException:
             await self._close_own()
             raise
-        return NetworkResponse(self._response)
+        self._answer = NetworkResponse(self._response)
+        return self._answer
 
-    async def __aexit__(self, *failure: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *failure: object) -> None:
+        if kind is None:
+            await self._settle()
+        self._answer.let_go()
         self._response.close()
         await self._close_own()
+
+    async def _settle(self) -> None:
+        """Let the end of the body in, where it is at the door: only then is the connection used again.
+
+        Two turns of the loop, which is no wait: one to read the socket, one to come back.
+        """
+        for _ in range(2):
+            if not self._response.content.is_eof():
+                await asyncio.sleep(0)
 
     async def _close_own(self) -> None:
         if self._own is not None:
@@ -197,6 +223,22 @@ class NetworkResponse:
     def __init__(self, response: ClientResponse) -> None:
         self._content = response.content
         self.head = ResponseHead(response.status, Headers(response.headers.items()))
+        protocol = response.connection.protocol if response.connection else None  # None where all has come already
+        self._closed = protocol.closed if protocol is not None else None
+        if self._closed:
+            self._closed.remove_done_callback(_retrieve)  # one is enough for all that a connection carries
+            self._closed.add_done_callback(_retrieve)
+            self._closed.add_done_callback(self._wake)
+
+    def _wake(self, closed: asyncio.Future[None]) -> None:
+        """End the wait for a body whose connection is gone: after a malformed chunk aiohttp does not."""
+        if self._content.exception() is None and not self._content.is_eof():
+            self._content.set_exception(ConnectionError())
+
+    def let_go(self) -> None:
+        """Stop watching the connection, which may go on to carry another answer."""
+        if self._closed:
+            self._closed.remove_done_callback(self._wake)
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Give the body as the socket gives it."""
@@ -206,15 +248,19 @@ class NetworkResponse:
         return self
 
     async def __anext__(self) -> bytes:
+        end: Exception | type[StopAsyncIteration] = StopAsyncIteration
         try:
             data = await self._content.readany()
         except Exception as error:  # noqa: BLE001 - whatever it is, its repr may hold the key
-            failure = StreamTruncated(f"the connection broke in mid-answer: {_reason(error)}")
-        else:
-            if data:
-                return data
-            raise StopAsyncIteration
-        raise failure
+            data = self._content._read_nowait(-1)  # what came before the break, which aiohttp would drop
+            end = StreamTruncated(f"the connection broke in mid-answer: {_reason(error)}")
+        if data:
+            return data
+        raise end
+
+
+def _retrieve(closed: asyncio.Future[None]) -> None:
+    closed.exception()  # asyncio complains of one that nobody looks at
 
 
 def check_proxy(proxy: str | None) -> None:
@@ -223,7 +269,8 @@ def check_proxy(proxy: str | None) -> None:
         return
     try:
         parts = urlsplit(proxy)
-        usable = parts.scheme in ("http", "https", "socks4", "socks5") and parts.hostname and (parts.port or 1)
+        port = parts.port or not parts.scheme.startswith("socks")  # aiohttp-socks wants one
+        usable = parts.scheme in ("http", "https", "socks4", "socks5") and parts.hostname and port
     except (ValueError, AttributeError, TypeError):
         usable = False
     if not usable:
@@ -234,7 +281,9 @@ def _is_socks(proxy: str | None) -> bool:
     return proxy is not None and proxy.startswith("socks")
 
 
-def _check_loop(connector: BaseConnector) -> None:
+def _check_connector(connector: BaseConnector) -> None:
+    if connector.closed:
+        raise InvalidOption("connector is closed; pass one that is open", option="connector")
     if connector._loop is not asyncio.get_running_loop():
         raise InvalidOption(
             "connector belongs to another event loop; blocking calls run on a loop of their own, "
@@ -252,6 +301,26 @@ def _socks_connector(proxy: str) -> BaseConnector:
     return connector
 
 
+def _socks_errors() -> tuple[type[Exception], ...]:
+    """Give what a SOCKS connector raises; nothing where none can have been made."""
+    socks = sys.modules.get("aiohttp_socks")
+    return (socks.ProxyError, socks.ProxyConnectionError, socks.ProxyTimeoutError) if socks else ()
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _closed_early() -> ConfigurationError:
+    return ConfigurationError("the Client, or the connector, was closed while the run was starting")
+
+
+def _payload(body: bytes | None) -> bytes | BytesIO | None:
+    """Give a large body as a file, which aiohttp sends in pieces; it warns of large bytes."""
+    return BytesIO(body) if body and len(body) > LARGE else body
+
+
 def _send_failure(error: Exception, url: str, connect: float | None) -> ProviderKitError:
     import aiohttp
 
@@ -261,24 +330,26 @@ def _send_failure(error: Exception, url: str, connect: float | None) -> Provider
     match error:
         case TimeoutError():
             return timed_out("connect", connect or 0.0)
-        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
+        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError() | UnicodeError():
             return InvalidOption(f"{place!r} is not a host that can be called", option="base_url")
-        case RuntimeError():
-            return ConfigurationError("the Client was closed while the run was starting")
         case aiohttp.ClientHttpProxyError():
             return ConnectError(f"the proxy refused to connect to {place}: {error.status} {error.message}")
         case aiohttp.ClientResponseError():
-            return StreamMalformed(f"{place} did not answer in HTTP: {error.message}")
+            return StreamMalformed(f"{place} did not answer in HTTP: {' '.join(error.message.split())}")
         case aiohttp.ClientProxyConnectionError():
             return ConnectError(f"can't reach the proxy on the way to {place}: {reason}")
         case aiohttp.ClientConnectorDNSError():
             return ConnectError(f"can't find the host {parts.hostname!r}; is it spelt right, is the network up?")
-        case aiohttp.ClientSSLError() | aiohttp.ClientConnectorCertificateError() | ssl.SSLError():
+        case ssl.SSLError():
             return ConnectError(f"no TLS with {place}: {reason}")
         case aiohttp.ClientConnectorError():
             return ConnectError(f"can't connect to {place}: {reason}; is it running there?")
         case aiohttp.ServerDisconnectedError() | OSError():
             return Disconnected(f"{place} closed the connection before it answered: {reason}")
+        case aiohttp.ClientConnectionError():
+            return _closed_early()
+        case _ if isinstance(error, _socks_errors()):
+            return ConnectError(f"the SOCKS proxy does not lead to {place}: {error}")
     return TransportError(f"the request to {place} failed: {type(error).__name__}")
 
 

@@ -44,8 +44,9 @@ class Watch:
     ) -> None:
         self._waiting.end(self._loop.time())
         task, self._task = self._task, None
-        if self._fired and task and task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
-            raise timed_out(self._fired, getattr(self._waiting.timeouts, self._fired)) from None
+        fired, self._fired = self._fired, None
+        if fired and task and task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise timed_out(fired, getattr(self._waiting.timeouts, fired)) from None
 
     def close(self) -> None:
         """Stop the timer."""

@@ -162,6 +162,12 @@ class TestRun:
             if "blocking" in close or "a" not in close:
                 await in_thread(client.close)
 
+    async def test_leaving_the_run_closes_what_a_loop_within_has_left(self, ask):
+        async with ask() as run:
+            async for _ in run:
+                break
+        assert len(run.reply.attempts) == 1  # it has ended, and is not about to
+
     async def test_a_closed_run_is_not_started(self, ask):
         run = ask()
         run.close()

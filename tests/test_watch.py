@@ -1,0 +1,211 @@
+"""The clocks of an attempt, on a loop whose time goes on by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+import attrs
+import pytest
+from asking import KEY, ask, failure
+from loopback import Handler, Received, chunked, serve
+from parrots import Macaw
+
+import providerkit
+from providerkit import Timeouts
+from providerkit.watch import Watch
+
+A, EMPTY, COMMENT, DONE = b'data: "a"\n\n', b'data: ""\n\n', b": ping\n\n", b"data: [DONE]\n\n"
+
+
+@attrs.define
+class Clock:
+    """Add to the time of the loop."""
+
+    seconds: float = 0.0
+
+    def advance(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+@pytest.fixture
+async def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    loop, clock = asyncio.get_running_loop(), Clock()
+    time: Callable[[], float] = loop.time
+    monkeypatch.setattr(loop, "time", lambda: time() + clock.seconds)
+    return clock
+
+
+async def turns() -> None:
+    """Let all that is under way on loopback arrive."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def script(clock: Clock, *steps: bytes | float) -> Handler:
+    """Write the bytes, each alone, and let the seconds pass; the connection stays open."""
+
+    async def answer(received: Received, writer: asyncio.StreamWriter) -> None:
+        for step in steps:
+            if isinstance(step, bytes):
+                writer.write(step)
+            else:
+                clock.advance(step)
+            await turns()
+
+    return answer
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+HEAD = chunked(end=False)
+
+
+@pytest.mark.parametrize(
+    ("fired", "steps"),
+    [
+        ("first_event", (61.0,)),
+        ("first_event", (HEAD, 61.0)),
+        ("first_event", (40.0, HEAD, 21.0)),
+        ("first_event", (HEAD, chunk(COMMENT), 40.0, chunk(EMPTY), 21.0)),
+        ("idle", (HEAD, chunk(A), 61.0)),
+        ("idle", (HEAD, 40.0, chunk(A), 40.0, chunk(A), 61.0)),
+        ("idle", (HEAD, chunk(A), 40.0, chunk(COMMENT), 21.0)),
+        ("idle", (HEAD, chunk(A), 40.0, chunk(EMPTY), 21.0)),
+        ("idle", (HEAD, chunk(A), 40.0, chunk(A[:5]), 21.0)),
+        ("total", (HEAD, chunk(A), 40.0, chunk(A), 40.0)),
+        ("total", (61.0,)),
+    ],
+)
+async def test_the_clock_that_fires_is_named(clock: Clock, fired: str, steps: tuple[bytes | float, ...]):
+    timeouts = Timeouts(**{"first_event": None, "idle": None, fired: 60.0})
+    async with serve(script(clock, *steps, chunk(A + DONE), b"0\r\n\r\n")) as server:
+        error = await failure(providerkit.TimedOut, ask(server.base_url, Macaw, timeouts=timeouts))
+        await server.closed.get()
+    assert (error.clock, error.seconds, error.partial) == (fired, 60.0, "a" * steps.count(chunk(A)))
+    assert f"Timeouts({fired}=...)" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "steps"),
+    [
+        (Timeouts(first_event=60, idle=60), (59.0, HEAD, chunk(A), 59.0, chunk(A), 59.0, chunk(A), 59.0)),
+        (Timeouts(first_event=60, idle=10), (HEAD, 59.0, chunk(A), 9.0, chunk(A), 9.0)),
+        (Timeouts(first_event=10, idle=60), (HEAD, chunk(A), 59.0, chunk(A), 59.0)),
+        (Timeouts(first_event=None, idle=None), (HEAD, 9999.0, chunk(A), 9999.0)),
+        (Timeouts(total=60, idle=None), (HEAD, 29.0, chunk(A), 29.0)),
+    ],
+)
+async def test_content_that_comes_in_time_fires_nothing(
+    clock: Clock, timeouts: Timeouts, steps: tuple[bytes | float, ...]
+):
+    async with serve(script(clock, *steps, chunk(A + DONE), b"0\r\n\r\n")) as server:
+        reply = await ask(server.base_url, Macaw, timeouts=timeouts)
+    assert reply.text == "a" * (steps.count(chunk(A)) + 1)
+
+
+async def test_the_consumers_pauses_count_for_total_alone(clock: Clock):
+    async def consume(timeouts: Timeouts) -> str:
+        run = client.run("hello", provider=Macaw, base_url=server.base_url, api_key=KEY, timeouts=timeouts)
+        async for _ in run:
+            clock.advance(1000)
+            await turns()
+        return run.reply.text
+
+    steps = (HEAD, chunk(A), 1.0, chunk(A), 1.0, chunk(A + DONE), b"0\r\n\r\n")
+    async with serve(script(clock, *steps)) as server, providerkit.Client() as client:
+        assert await consume(Timeouts(first_event=60, idle=60)) == "aaa"
+        error = await failure(providerkit.TimedOut, consume(Timeouts(total=60)))
+    assert (error.clock, error.partial) == ("total", "a")
+
+
+async def test_a_run_that_timed_out_leaves_its_task_uncancelled(clock: Clock):
+    async with serve(script(clock, 61.0)) as server:
+        await failure(providerkit.TimedOut, ask(server.base_url))
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+    await asyncio.sleep(0)
+
+
+async def silence(watch: Watch) -> None:
+    with watch:
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("at", [59.0, 60.5], ids=["before the clock", "after the clock"])
+async def test_a_cancellation_of_the_callers_wins_over_a_clock(clock: Clock, at: float):
+    loop = asyncio.get_running_loop()
+    task = asyncio.create_task(silence(Watch(Timeouts(first_event=60))))
+    await asyncio.sleep(0)
+    loop.call_later(at, task.cancel)
+    clock.advance(61)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert task.cancelled()
+
+
+async def test_an_error_that_comes_with_the_clock_is_told(clock: Clock):
+    async def fail() -> None:
+        with Watch(Timeouts(first_event=60)):
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise KeyError("its own") from None
+
+    task = asyncio.create_task(fail())
+    await asyncio.sleep(0)
+    clock.advance(61)
+    with pytest.raises(KeyError):
+        await task
+    assert task.cancelling() == 0
+
+
+async def test_a_clock_rings_again_after_one_that_was_survived(clock: Clock):
+    async def survive() -> None:
+        watch = Watch(Timeouts(first_event=60))
+        with watch, suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        watch.content()
+        await silence(watch)
+
+    rung, cancelled = asyncio.create_task(survive()), asyncio.create_task(survive())
+    await asyncio.sleep(0)
+    clock.advance(61)
+    await turns()
+    cancelled.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    clock.advance(61)
+    with pytest.raises(providerkit.TimedOut):
+        await rung
+
+
+async def test_a_watch_that_is_closed_has_no_timer(clock: Clock):
+    watch = Watch(Timeouts())
+    with watch:
+        pass
+    watch.close()
+    watch.close()
+    clock.advance(1000)
+    await turns()
+    with Watch(Timeouts(first_event=None, idle=None)) as idle:
+        idle.content()
+        clock.advance(1000)
+        await turns()
+
+
+async def test_a_timer_for_each_attempt_and_none_for_each_read(clock: Clock, monkeypatch: pytest.MonkeyPatch):
+    loop = asyncio.get_running_loop()
+    armed: list[float] = []
+    call_at = loop.call_at
+    monkeypatch.setattr(loop, "call_at", lambda when, *rest, **more: armed.append(when) or call_at(when, *rest, **more))
+    watch = Watch(Timeouts(first_event=60, idle=60))
+    for _ in range(100):
+        with watch:
+            watch.content()
+    assert len(armed) == 2
+    watch.close()
