@@ -307,7 +307,7 @@ class Run:
         self._iterated = False
         # Weakly, so that leaving a loop early ends the iterator while the Run is kept.
         self._iterator: Callable[[], object] = lambda: None
-        self._course: _Course | None = None
+        self._course: Callable[[], _Course | None] = lambda: None
         self._transcript = Transcript()
         self._prepared = client._prepare(self._history(), self._options)
 
@@ -351,8 +351,9 @@ class Run:
             await iterator.aclose()
         else:
             self.close()
-            if self._course is not None:  # of a loop that was left, and that nobody has closed yet
-                await self._course.aclose()
+            course = self._course()
+            if course is not None:  # of a loop that was left, and that its event loop has not closed yet
+                await course.aclose()
 
     def __enter__(self) -> Self:
         return self
@@ -376,8 +377,9 @@ class Run:
             raise RunConsumed("this Run was made before a fork; make it anew in this process")
         prepared = self._client._prepare(self._history(), self._options, self._prepared)
         self._started = True
-        self._course = _Course(self, prepared)
-        return self._course
+        course = _Course(self, prepared)
+        self._course = weakref.ref(course)
+        return course
 
     async def _collect(self, course: _Course) -> Reply:
         try:

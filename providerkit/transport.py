@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import sys
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from io import BytesIO
@@ -78,6 +79,9 @@ class Connections:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._pools: dict[asyncio.AbstractEventLoop, tuple[ClientSession, AsyncGenerator[ClientSession]]] = {}
+        # The finalizer keeps the pools out of any garbage that this is part of: in there, sessions
+        # would complain of being unclosed before their generators could close them.
+        weakref.finalize(self, self._pools.clear).atexit = False
 
     async def session(self) -> ClientSession:
         """Give the session of the running loop."""

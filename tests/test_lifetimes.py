@@ -84,6 +84,16 @@ async def inside(): print((await providerkit.Client().run("hi", provider="koala"
 asyncio.run(inside())
 print(providerkit.Client().run("hi", provider="koala", base_url=base_url).result().text)
 """,
+    "a client that nobody closed, in a cycle": """
+class Holder: pass
+async def inside():
+    holder = Holder()
+    holder.client, holder.self = providerkit.Client(), holder
+    print((await holder.client.run("hi", provider="koala", base_url=base_url)).text)
+    del holder
+    gc.collect()
+asyncio.run(inside())
+""",
     "a runner that is closed": """
 with asyncio.Runner() as runner: print(runner.run(whole(ask())))
 """,
