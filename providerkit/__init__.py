@@ -7,7 +7,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from importlib.metadata import version
 
-    from .client import Client, Conversation, Models, Provider, Run, provider, run
+    from .client import Client, Models, Provider, provider, run
+    from .conversation import Conversation
     from .decoders import ByContent, EventStream, JSONBody, JSONLines
     from .errors import (
         AuthenticationError,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from .messages import Chat, ImagePart, Message, Model, Part, ProviderInfo, TextPart, Tool, ToolCall
     from .plugins import activate, providers
     from .policy import Limits, Timeouts
+    from .runs import Run
     from .sse import ServerSentEvent, SSEDecoder
     from .transport import Response, Transport
     from .wire import Decoder, DecoderWrapper, Endpoint, Headers, Request, ResponseHead, Secret, loads
@@ -54,61 +56,26 @@ if TYPE_CHECKING:
     __version__ = version("providerkit-core")
 
 _MODULES = {
-    "client": ("Client", "Conversation", "Models", "Provider", "Run", "provider", "run"),
-    "decoders": ("ByContent", "EventStream", "JSONBody", "JSONLines"),
-    "errors": (
-        "AuthenticationError",
-        "BadRequest",
-        "ConfigurationError",
-        "ConnectError",
-        "ContentFiltered",
-        "ContextLengthExceeded",
-        "Disconnected",
-        "InvalidMessages",
-        "InvalidOption",
-        "MissingAPIKey",
-        "NotFound",
-        "Overloaded",
-        "PluginError",
-        "ProviderError",
-        "ProviderKitError",
-        "QuotaExhausted",
-        "RateLimited",
-        "RunConsumed",
-        "ServerError",
-        "StreamError",
-        "StreamMalformed",
-        "StreamTruncated",
-        "TimedOut",
-        "TransportError",
-        "UnexpectedContent",
-        "UnknownExtension",
-        "UnknownModel",
-        "UnknownProvider",
-        "UnsupportedFeature",
-    ),
-    "events": (
-        "Attempt",
-        "Event",
-        "Finish",
-        "ProviderData",
-        "ReasoningDelta",
-        "Reply",
-        "TextDelta",
-        "ToolCallDelta",
-        "Usage",
-    ),
-    "hookspecs": ("Observer", "hookimpl", "hookspec"),
-    "imitation": ("sandbox",),
-    "jsonlines": ("JSONLinesDecoder",),
-    "messages": ("Chat", "ImagePart", "Message", "Model", "Part", "ProviderInfo", "TextPart", "Tool", "ToolCall"),
-    "plugins": ("activate", "providers"),
-    "policy": ("Limits", "Timeouts"),
-    "sse": ("SSEDecoder", "ServerSentEvent"),
-    "transport": ("Response", "Transport"),
-    "wire": ("Decoder", "DecoderWrapper", "Endpoint", "Headers", "Request", "ResponseHead", "Secret", "loads"),
+    "client": "Client Models Provider provider run",
+    "conversation": "Conversation",
+    "decoders": "ByContent EventStream JSONBody JSONLines",
+    "errors": "AuthenticationError BadRequest ConfigurationError ConnectError ContentFiltered ContextLengthExceeded "
+    "Disconnected InvalidMessages InvalidOption MissingAPIKey NotFound Overloaded PluginError ProviderError "
+    "ProviderKitError QuotaExhausted RateLimited RunConsumed ServerError StreamError StreamMalformed StreamTruncated "
+    "TimedOut TransportError UnexpectedContent UnknownExtension UnknownModel UnknownProvider UnsupportedFeature",
+    "events": "Attempt Event Finish ProviderData ReasoningDelta Reply TextDelta ToolCallDelta Usage",
+    "hookspecs": "Observer hookimpl hookspec",
+    "imitation": "sandbox",
+    "jsonlines": "JSONLinesDecoder",
+    "messages": "Chat ImagePart Message Model Part ProviderInfo TextPart Tool ToolCall",
+    "plugins": "activate providers",
+    "policy": "Limits Timeouts",
+    "runs": "Run",
+    "sse": "SSEDecoder ServerSentEvent",
+    "transport": "Response Transport",
+    "wire": "Decoder DecoderWrapper Endpoint Headers Request ResponseHead Secret loads",
 }
-_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 __all__ = [
     "Attempt",

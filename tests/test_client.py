@@ -10,7 +10,7 @@ from parrots import Macaw, Parrot
 
 import providerkit
 from providerkit import Finish, Message, Model, ProviderInfo, Request, TextDelta, hookimpl
-from providerkit.client import RunOptions
+from providerkit.calls import RunOptions
 
 HELLO = chunked(b'data: "Hel"\n\n', b'data: "lo"\n\n')
 
@@ -242,8 +242,8 @@ class TestOptions:
             providerkit.run("hi", model="gpt-4o")
 
     def test_no_provider_and_none_installed_says_how_to_get_one(self, monkeypatch):
-        monkeypatch.setattr("providerkit.client.installed", list)
-        with pytest.raises(providerkit.UnknownProvider, match="pip install providerkit-koala"):
+        monkeypatch.setattr("providerkit.calls.installed", list)
+        with pytest.raises(providerkit.UnknownProvider, match="pip install providerkit-NAME"):
             providerkit.run("hi")
 
     def test_an_unknown_provider_suggests_the_nearest(self):

@@ -23,6 +23,9 @@ FLOORS = {
     "sync": 3,
     "watch": 3,
     "exchange": 4,
+    "calls": 5,
+    "runs": 5,
+    "conversation": 6,
     "client": 6,
     "imitation": 6,
     "compat": 7,
@@ -32,7 +35,7 @@ FLOORS = {
     "__main__": 9,
 }
 # On one floor, these may know their left neighbour.
-NEIGHBOURS = {("messages", "errors"), ("events", "messages"), ("events", "errors")}
+NEIGHBOURS = {("messages", "errors"), ("events", "messages"), ("events", "errors"), ("client", "conversation")}
 WORLDLY = {"asyncio", "aiohttp", "socket", "time", "random"}
 MODULES = sorted(HOUSE.rglob("*.py"))
 

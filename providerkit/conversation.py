@@ -1,0 +1,70 @@
+"""A conversation: a chat that remembers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+from .calls import RunOptions, find_route, reusable
+from .errors import RunConsumed
+from .messages import Message, parse_messages
+from .runs import Run
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .client import Client
+
+
+class Conversation:
+    """Remember a chat: each `send` asks with all that was said before.
+
+    The options it was made with hold for every send.
+    """
+
+    def __init__(self, client: Client, options: RunOptions) -> None:
+        find_route(options)
+        self._client = client
+        self._options = reusable(options)
+        self._messages: list[Message] = []
+        self._running: Run | None = None
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """Give the turns so far, the user's and the assistant's."""
+        return tuple(self._messages)
+
+    def send(self, message: str | Message, **options: Unpack[RunOptions]) -> Run:
+        """Ask with all that was said before; `options` are those of `run`, for this send alone.
+
+        The history is read when the Run starts, and grows by both turns when it has
+        finished; a Run that fails or is abandoned leaves it as it was. Starting a second
+        one while one runs raises RunConsumed.
+        """
+        for option in options:
+            if option not in RunOptions.__annotations__:
+                raise TypeError(f"send() got an unexpected keyword argument {option!r}")
+        return self._client._ask(parse_messages(message), {**self._options, **options}, self)
+
+    def reset(self) -> None:
+        """Forget what was said."""
+        self._messages.clear()
+
+    def __iter__(self) -> NoReturn:
+        raise TypeError('a Conversation is not iterated; ask it: for text in chat.send("Hello")')
+
+    def __aiter__(self) -> NoReturn:
+        raise TypeError('a Conversation is not iterated; ask it: async for text in chat.send("Hello")')
+
+    def __await__(self) -> NoReturn:
+        raise TypeError('a Conversation is not awaited; ask it: reply = await chat.send("Hello")')
+
+    def _begin(self, run: Run) -> None:
+        if self._running is not None and not self._running._is_abandoned():
+            raise RunConsumed("another send of this Conversation is still running; finish or close it first")
+        self._running = run
+
+    def _end(self, run: Run) -> None:
+        if self._running is run:
+            self._running = None
+        if run._transcript.finished:
+            self._messages += [*run._messages, run.reply.message]
