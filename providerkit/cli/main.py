@@ -5,40 +5,96 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
-from contextlib import ExitStack
-from typing import Any
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from difflib import get_close_matches
+from typing import Any, NoReturn
 
 import click
 
 import providerkit
 
+from ..messages import FEATURES
 from ..plugins import PROVIDERS, announcements
 
 
 class Commands(click.Group):
-    """Report errors in one line, with the way out and a meaning in the exit code.
+    """Report whatever stops a command in one line, with the way out and a meaning in the exit code.
 
-    1: a provider or the network failed. 2: the call is wrong. 130: interrupted.
+    1: a provider, the network or the output failed. 2: the call is wrong. 130: interrupted.
     """
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
+    def main(self, *arguments: Any, **options: Any) -> NoReturn:
+        """Run a command and exit; a reader that has closed the pipe has seen enough, which is no error."""
+        with suppress(AttributeError):  # the output may be closed
+            sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # or be no TextIOWrapper
         try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            sys.exit(130)
+            code = super().main(*arguments, **(options | {"standalone_mode": False}))
+        except click.UsageError as error:
+            _fail(_advice(error), 2)
+        except click.Abort:
+            code = 130
         except providerkit.ProviderKitError as error:
-            click.echo(f"Error: {' '.join(str(error).split())}", err=True)
             broken = isinstance(error, providerkit.PluginError)
-            sys.exit(2 if isinstance(error, providerkit.ConfigurationError) and not broken else 1)
+            _fail(str(error), 2 if isinstance(error, providerkit.ConfigurationError) and not broken else 1)
+        sys.exit(code)
+
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        """Read the arguments, which may ask for help or the version."""
+        with _writing():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that is named."""
+        with _writing():
+            return super().invoke(ctx)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is named, or say which may be meant."""
+        if self.get_command(ctx, args[0]) is None:
+            near = get_close_matches(args[0], self.commands, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(self.commands)}."
+            raise click.UsageError(f"No such command {args[0]!r}. {hint}", ctx)
+        return super().resolve_command(ctx, args)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+def _advice(error: click.UsageError) -> str:
+    assert error.ctx is not None  # click has seen to that
+    return f"{error.format_message()} See: {error.ctx.command_path} --help"
+
+
+def _fail(words: str, code: int) -> NoReturn:
+    click.echo(f"Error: {' '.join(words.split())}", err=True)
+    sys.exit(code)
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Exit where the output takes no more; the network's errors are none of the system's any more."""
+    try:
+        yield
+    except providerkit.TimedOut:  # which is an OSError, as every TimeoutError
+        raise
+    except OSError as error:
+        # What is left of the output goes nowhere, or Python would try again at its exit, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            sys.exit(0)
+        _fail(f"the output can't be written: {error.strerror}", 1)
+
+
+@click.group(cls=Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="providerkit-core", prog_name="providerkit")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Talk to any chat provider; providers are plugins that pip installs."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 @main.command()
@@ -64,31 +120,36 @@ def run(
     Example: providerkit run -p koala --sandbox "Why is the sky blue?"
     """
     if sandbox and base_url:
-        raise click.UsageError("--sandbox has an address of its own; leave out --base-url")
+        raise click.UsageError("--sandbox has an address of its own; leave out --base-url.")
+    question = _question(prompt)
     with ExitStack() as stack:
         if sandbox:
-            name = provider or (model or "").partition("/")[0]
-            if not name:
-                raise click.UsageError("--sandbox needs to know whose: add -p NAME")
-            base_url = stack.enter_context(providerkit.sandbox(name))
-        answer = providerkit.run(_question(prompt), provider=provider, model=model, system=system, base_url=base_url)
-        _print(answer)
+            base_url = stack.enter_context(providerkit.sandbox(_sandbox_name(provider, model)))
+        answer = providerkit.run(question, provider=provider, model=model, system=system, base_url=base_url)
+        _print(stack.enter_context(answer))
 
 
 def _question(prompt: str | None) -> str:
     if prompt is not None and prompt != "-":
         return prompt
-    if prompt is None and sys.stdin.isatty():
-        raise click.UsageError('there is no PROMPT; try: providerkit run -p koala --sandbox "Hello"')
-    return sys.stdin.read()
+    if sys.stdin is None or (prompt is None and sys.stdin.isatty()):
+        raise click.UsageError('There is no PROMPT; try: providerkit run -p koala --sandbox "Hello".')
+    return sys.stdin.buffer.read().decode("utf-8", "replace")
+
+
+def _sandbox_name(provider: str | None, model: str | None) -> str:
+    name, slash, _ = (model or "").partition("/")
+    if provider is None and not slash:
+        raise click.UsageError("--sandbox needs to know whose; add -p NAME.")
+    return provider or name
 
 
 def _print(answer: providerkit.Run) -> None:
     started = False
     try:
         for text in answer:
-            click.echo(text, nl=False)
             started = True
+            click.echo(text, nl=False)
     finally:
         if started:
             click.echo()
@@ -96,7 +157,12 @@ def _print(answer: providerkit.Run) -> None:
 
 @main.command()
 @click.option("--load", is_flag=True, help="Import each, too: this finds those that break on import.")
-@click.option("--supports", metavar="WORD", help="Only those that support this, as in temperature. Imports each.")
+@click.option(
+    "--supports",
+    metavar="WORD",
+    type=click.Choice(sorted(FEATURES)),
+    help="Only those that support this, as in temperature. Imports each.",
+)
 def providers(*, load: bool, supports: str | None) -> None:
     """List the installed providers: name, version, distribution, state.
 
@@ -117,8 +183,8 @@ def providers(*, load: bool, supports: str | None) -> None:
             state = f"broken: {' '.join(problem.split())}" if problem else "loaded" if info else "installed"
             rows.append((found.name, found.version, found.distribution, state))
     if not rows:
-        wanted = f" that supports {supports}" if supports else ""
-        click.echo(f"No provider{wanted} is installed; try: pip install providerkit-koala", err=True)
+        none = f"supports {supports}" if supports else "is installed; try: pip install providerkit-koala"
+        click.echo(f"No provider {none}", err=True)
         return
     _print_table([("NAME", "VERSION", "DISTRIBUTION", "STATE"), *rows])
 
@@ -131,7 +197,13 @@ def _print_table(rows: list[tuple[str, ...]]) -> None:
 
 @main.command()
 @click.argument("name")
-@click.option("--port", default=0, show_default="a free one", help="Listen on this port of 127.0.0.1.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    show_default="a free one",
+    help="Listen on this port of 127.0.0.1.",
+)
 def sandbox(name: str, port: int) -> None:
     """Serve the imitation of the provider NAME on this machine until interrupted.
 
@@ -139,7 +211,7 @@ def sandbox(name: str, port: int) -> None:
 
     Example: providerkit sandbox koala --port 8080
     """
-    with providerkit.sandbox(name, port=port) as base_url:
+    with suppress(KeyboardInterrupt), providerkit.sandbox(name, port=port) as base_url:
         click.echo(base_url)
         click.echo(f"Ctrl-C stops it. Try: providerkit run -p {name} --base-url {base_url} Hello", err=True)
         threading.Event().wait()

@@ -11,7 +11,10 @@ from typing import Any, ClassVar
 
 import providerkit
 
+from ..events import Event, Finish
 from ..messages import OPTIONS
+from ..transport import NetworkResponse
+from ..wire import Decoder
 
 
 class AsyncGeneratorProvider:
@@ -52,9 +55,9 @@ class AsyncGeneratorProvider:
             provider=provider,
             model=model or None,
             base_url=base_url,
-            proxy=proxy,
+            proxy=proxy or None,
             connector=connector,
-            api_key=kwargs.get("api_key"),
+            api_key=kwargs.get("api_key") or None,
             **used,
         )
         async with run:
@@ -95,3 +98,17 @@ class ProviderModelMixin:
     def get_model(cls, model: str | None, **kwargs: Any) -> str:
         """Name the model that is meant; an empty name is the default."""
         return model or cls.default_model
+
+
+async def decode(response: Any, decoder: Decoder) -> AsyncIterator[Event]:
+    """Give the events of an open response of aiohttp's, as far as the Finish.
+
+    Raises StreamError, as the decoder does, and where the connection breaks.
+    """
+    async for data in NetworkResponse(response).chunks():
+        for event in decoder.feed(data):
+            yield event
+            if isinstance(event, Finish):
+                return
+    for event in decoder.close():
+        yield event

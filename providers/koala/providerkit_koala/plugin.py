@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import random
 import string
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
+from functools import cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
@@ -39,7 +40,7 @@ from providerkit import (
     hookimpl,
     loads,
 )
-from providerkit.compat.gpt4free import AsyncGeneratorProvider, ProviderModelMixin
+from providerkit.compat.gpt4free import AsyncGeneratorProvider, ProviderModelMixin, decode
 
 if TYPE_CHECKING:
     from aiohttp.web import Application
@@ -89,6 +90,8 @@ class Koala(AsyncGeneratorProvider, ProviderModelMixin):
     @hookimpl
     def build_request(self, chat: Chat, model: Model, endpoint: Endpoint) -> Request:
         """Make the request of the dialect in use."""
+        if not chat.turns:
+            raise InvalidMessages("koala needs a user's message, beside the system's")
         url = endpoint.url(self._path)
         extra = dict(chat.extra)
         dialect = self._dialect or ("api" if endpoint.api_key else "website")
@@ -142,19 +145,21 @@ class Koala(AsyncGeneratorProvider, ProviderModelMixin):
     def _target(cls) -> tuple[object, str | None]:
         """Send gpt4free's calls to `api_endpoint`."""
         parts = urlsplit(cls.api_endpoint)
-        return cls(path=parts.path), f"{parts.scheme}://{parts.netloc}"
+        plugin = _plugin_at(cls, parts.path)  # type: ignore[arg-type]  # mypy takes a class for unhashable
+        return plugin, f"{parts.scheme}://{parts.netloc}"
 
     @staticmethod
     async def _parse_event_stream(response: Any) -> AsyncIterator[Any]:
         """Give the decoded JSON of an open aiohttp response, as gpt4free's method of this name does."""
         decoder = EventStream(lambda data, event: [ProviderData(value) for value in _values(data)], end=Finish("stop"))
-        async for chunk in response.content.iter_any():
-            for event in decoder.feed(chunk):
-                if isinstance(event, ProviderData):
-                    yield event.value
-        for event in decoder.close():
+        async for event in decode(response, decoder):
             if isinstance(event, ProviderData):
                 yield event.value
+
+
+@cache
+def _plugin_at(kind: type[Koala], path: str) -> Koala:
+    return kind(path=path)
 
 
 def _visitor_id() -> str:
@@ -162,8 +167,8 @@ def _visitor_id() -> str:
 
 
 def _messages(chat: Chat) -> list[dict[str, Any]]:
-    system = [Message("system", text) for text in chat.system_texts]
-    return [{"role": turn.role, "content": turn.text, "attachments": []} for turn in (*system, *chat.turns)]
+    option = () if chat.system is None else (Message("system", chat.system),)
+    return [{"role": message.role, "content": message.text, "attachments": []} for message in (*option, *chat.messages)]
 
 
 def _histories(chat: Chat) -> dict[str, Any]:
@@ -172,9 +177,7 @@ def _histories(chat: Chat) -> dict[str, Any]:
     The histories must have equal length: neighbours of one role are joined by a blank
     line, and a missing half is empty.
     """
-    *earlier, last = chat.turns or (None,)
-    if last is None or last.role != "user":
-        raise InvalidMessages("koala needs a user's message, as the last one")
+    *earlier, last = chat.turns
     pairs: list[list[str]] = []
     for role, turns in groupby(earlier, lambda turn: turn.role):
         text = "\n\n".join(turn.text for turn in turns)
@@ -191,61 +194,61 @@ def _histories(chat: Chat) -> dict[str, Any]:
     }
 
 
-def _parse_event(data: bytes, event: str, *, plain: bool) -> Iterator[Event]:
+def _parse_event(data: bytes, event: str, *, plain: bool) -> list[Event]:
     """Make events of the data of one server-sent event; in `plain` text, what is no JSON string is text, too."""
     try:
         values = _values(data)
     except StreamMalformed:
-        if not plain:
+        if not plain and event != "error":
             raise
-        values = [data.decode("utf-8", "replace")]
-    for value in values:
-        error = _error_in(value, 200) or (ProviderError(str(value), status=200) if event == "error" else None)
-        if error is not None:
-            raise error
-        text = _text_in(value)
-        if text is not None:
-            yield TextDelta(text)
-        elif plain:
-            yield TextDelta(data.decode("utf-8", "replace"))
-        else:
-            yield ProviderData(value)
+        values = []
+    if event == "error":
+        words = values[0] if values else data.decode("utf-8", "replace")
+        raise _error_in(words, 200) or ProviderError(f"koala: {words}", status=200)
+    events = [_event_of(value) for value in values]
+    if plain and (not events or any(type(event) is ProviderData for event in events)):
+        return [TextDelta(data.decode("utf-8", "replace"))]
+    return events
 
 
 def _values(data: bytes) -> list[Any]:
-    """Read the data of one event: one JSON value, or one a line."""
+    """Read the data of one event: one JSON value, or one a line; none where it is blank."""
     try:
         return [loads(data)]
     except StreamMalformed:
-        lines = data.split(b"\n")
+        lines = [line for line in data.split(b"\n") if line.strip()]
         if len(lines) == 1:
             raise
-        return [loads(line) for line in lines if line.strip()]
+        return [loads(line) for line in lines]
 
 
-def _parse_body(value: Any) -> list[Event]:
+def _event_of(value: Any) -> Event:
+    """Make the event of one JSON value: a string is text, and so is an object's output; raise what is an error."""
+    if isinstance(value, str):
+        return TextDelta(value)
     error = _error_in(value, 200)
     if error is not None:
         raise error
-    text = _text_in(value)
-    if text is None:
+    output = value.get("output") if isinstance(value, dict) else None
+    return TextDelta(output) if isinstance(output, str) else ProviderData(value)
+
+
+def _parse_body(value: Any) -> list[Event]:
+    event = _event_of(value)
+    if type(event) is ProviderData:
         raise UnexpectedContent("koala answered with JSON that holds no output", status=200)
-    return [TextDelta(text)]
-
-
-def _text_in(value: Any) -> str | None:
-    text = value.get("output") if isinstance(value, dict) else value
-    return text if isinstance(text, str) else None
+    return [event]
 
 
 def _error_in(value: Any, status: int) -> ProviderError | None:
-    """Make the error that an object with `error` or `message` is; a list holds it as its first item."""
-    match value:
-        case [first, *_]:
-            return _error_in(first, status)
-        case {"error": {"message": str(words), **rest}}:
-            code = rest.get("code")
-            return ProviderError.from_status(status, f"koala: {words}", code=None if code is None else str(code))
-        case {"error": words} | {"message": words} if words and "output" not in value:
-            return ProviderError.from_status(status, f"koala: {words}")
-    return None
+    """Make the error that an object with `error` or `message` and no output is; a list holds it as its first item."""
+    if isinstance(value, list):
+        value = next(iter(value), None)
+    if not isinstance(value, dict) or value.get("output"):
+        return None
+    error = value.get("error")
+    inner = error if isinstance(error, dict) else value
+    words, code = inner.get("message") or error, inner.get("code")
+    if not words:
+        return None
+    return ProviderError.from_status(status, f"koala: {words}", code=None if code is None else str(code))

@@ -7,6 +7,7 @@ was asked and how many turns came before.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from aiohttp import web
@@ -24,13 +25,15 @@ def application() -> web.Application:
 async def answer(request: web.Request) -> web.StreamResponse:
     """Answer in the dialect of the request."""
     try:
-        asked, turns = _read(await request.json())
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        body = await request.json()
+        asked, turns = _read(body)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         return web.json_response({"error": f"this is not a request of Koala's: {error!r}"}, status=400)
     text = f"You said: {asked!r}. {turns} turn{'' if turns == 1 else 's'} came before. This is Koala's sandbox."
     if "Authorization" in request.headers:
         return web.json_response({"output": text})
-    return await _stream(request, text)
+    words = [json.dumps(word) for word in re.split("(?= )", text)]
+    return await _stream(request, [*words, "[DONE]"] if "messages" in body else words)
 
 
 def _read(body: dict[str, Any]) -> tuple[str, int]:
@@ -43,11 +46,9 @@ def _read(body: dict[str, Any]) -> tuple[str, int]:
     return body["input"], sum(map(bool, (*body["inputHistory"], *body["outputHistory"])))
 
 
-async def _stream(request: web.Request, text: str) -> web.StreamResponse:
+async def _stream(request: web.Request, events: list[str]) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
     await response.prepare(request)
-    for word in text.split(" "):
-        space = "" if word == text.split(" ")[0] else " "
-        await response.write(b"data: %s\n\n" % json.dumps(space + word).encode())
-    await response.write_eof()
+    for data in events:
+        await response.write(f"data: {data}\n\n".encode())
     return response
