@@ -42,9 +42,10 @@ class Sandbox:
         await runner.setup()
         try:
             await web.TCPSite(runner, "127.0.0.1", self._port).start()
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             await runner.cleanup()
-            raise ConfigurationError(f"the sandbox of {name} can't have port {self._port}: {error.strerror}") from None
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigurationError(f"the sandbox of {name} can't have port {self._port}: {reason}") from None
         self._runner = runner
         return f"http://127.0.0.1:{runner.addresses[0][1]}"
 

@@ -17,7 +17,7 @@ from contextvars import ContextVar
 from difflib import get_close_matches
 from functools import lru_cache
 from importlib import invalidate_caches
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, distributions, entry_points
 from types import MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -101,10 +101,29 @@ def _entries(group: str) -> dict[str, tuple[EntryPoint, ...]]:
 def _read(group: str) -> dict[str, tuple[EntryPoint, ...]]:
     invalidate_caches()
     found: dict[str, tuple[EntryPoint, ...]] = {}
-    for entry_point in entry_points(group=group):
+    for entry_point in _announced(group):
         found[entry_point.name] = (*found.get(entry_point.name, ()), entry_point)
     _cache[group] = found
     return found
+
+
+def _announced(group: str) -> Iterable[EntryPoint]:
+    try:
+        return entry_points(group=group)
+    except Exception:  # noqa: BLE001 - one package with junk in its metadata fails them all
+        return _announced_one_by_one(group)
+
+
+def _announced_one_by_one(group: str) -> Iterator[EntryPoint]:
+    seen = set()
+    for distribution in distributions():
+        try:
+            name, points = distribution.metadata.get("Name"), distribution.entry_points.select(group=group)
+        except Exception:  # noqa: BLE001, S112 - it announces nothing that can be read
+            continue
+        if name not in seen:  # the first on the path is the one that is imported
+            seen.add(name)
+            yield from points
 
 
 def _problem(entries: tuple[EntryPoint, ...]) -> str | None:

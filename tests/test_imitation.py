@@ -41,6 +41,8 @@ def test_a_port_that_is_taken_is_told():
         port = int(base_url.rpartition(":")[2])
         with pytest.raises(providerkit.ConfigurationError, match=f"port {port}"):
             providerkit.sandbox("koala", port=port).__enter__()
+    with pytest.raises(providerkit.ConfigurationError, match="port 70000"):
+        providerkit.sandbox("koala", port=70000).__enter__()
 
 
 async def test_leaving_one_that_was_not_entered_does_nothing():

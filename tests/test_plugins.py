@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
@@ -157,6 +158,18 @@ def test_a_package_whose_metadata_is_a_ruin_is_listed_all_the_same(site):
     (site / "birds-1.0.dist-info" / "METADATA").write_text("")
     (found,) = (one for one in announcements() if one.name == "parrot")
     assert (found.distribution, found.version) == ("unknown", "unknown")
+
+
+def test_a_package_with_junk_in_its_metadata_touches_no_other(site, tmp_path_factory, monkeypatch):
+    announce(site, "parrot", "birds_module:Parrot")
+    announce(site, "junk", "junk_module:Junk", distribution="junk")
+    (site / "junk-1.0.dist-info" / "entry_points.txt").write_text("[anything]\njunk\n")
+    second = tmp_path_factory.mktemp("second")
+    announce(second, "parrot", "second:Parrot")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(second)])
+    with pytest.raises(TypeError):
+        entry_points(group=PROVIDERS)
+    assert [found.name for found in announcements()] == ["koala", "parrot"]
 
 
 def test_a_package_is_listed_with_its_version(site):

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 DIALECTS = ("api", "website", "messages")
 PATH = "/api/gpt/"
+DONE = b"\n[DONE]"
 
 
 class Koala(AsyncGeneratorProvider, ProviderModelMixin):
@@ -151,7 +152,9 @@ class Koala(AsyncGeneratorProvider, ProviderModelMixin):
     @staticmethod
     async def _parse_event_stream(response: Any) -> AsyncIterator[Any]:
         """Give the decoded JSON of an open aiohttp response, as gpt4free's method of this name does."""
-        decoder = EventStream(lambda data, event: [ProviderData(value) for value in _values(data)], end=Finish("stop"))
+        decoder = EventStream(
+            lambda data, event: [ProviderData(value) for value in _values(data.removesuffix(DONE))], end=Finish("stop")
+        )
         async for event in decode(response, decoder):
             if isinstance(event, ProviderData):
                 yield event.value
@@ -196,6 +199,8 @@ def _histories(chat: Chat) -> dict[str, Any]:
 
 def _parse_event(data: bytes, event: str, *, plain: bool) -> list[Event]:
     """Make events of the data of one server-sent event; in `plain` text, what is no JSON string is text, too."""
+    if data.endswith(DONE):  # no blank line before the mark
+        return [*_parse_event(data.removesuffix(DONE), event, plain=plain), Finish("stop")]
     try:
         values = _values(data)
     except StreamMalformed:
