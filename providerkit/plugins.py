@@ -118,7 +118,8 @@ def _announced_one_by_one(group: str) -> Iterator[EntryPoint]:
     seen = set()
     for distribution in distributions():
         try:
-            name, points = distribution.metadata.get("Name"), distribution.entry_points.select(group=group)
+            metadata: Any = distribution.metadata
+            name, points = metadata.get("Name"), distribution.entry_points.select(group=group)
         except Exception:  # noqa: BLE001, S112 - it announces nothing that can be read
             continue
         if name not in seen:  # the first on the path is the one that is imported
