@@ -52,7 +52,7 @@ class Settings:
 
     timeouts: Timeouts
     limits: Limits
-    extensions: tuple[str | object, ...]
+    extensions: Iterable[str | object]
     connections: Connections
 
 
@@ -120,7 +120,7 @@ def find_route(options: RunOptions) -> tuple[Plugin, str | None]:
     provider, model = options.get("provider"), options.get("model")
     if model is not None and not isinstance(model, str):
         raise InvalidOption(f"model is {model!r}; it takes a string", option="model")
-    if provider is not None:
+    if provider is not None and (provider or not isinstance(provider, str)):
         return find_provider(provider), model
     name, slash, model = (model or "").partition("/")
     if slash:
@@ -130,7 +130,7 @@ def find_route(options: RunOptions) -> tuple[Plugin, str | None]:
 
 def _unnamed(model: str, names: list[str]) -> UnknownProvider:
     example = names[0] if names else "NAME"
-    found = f"installed are: {', '.join(names)}" if names else "none is installed (pip install providerkit-NAME)"
+    found = f"installed are: {', '.join(names)}" if names else "none is installed; they are plugins that pip installs"
     return UnknownProvider(
         f"no provider is named; {found}; say provider={example!r} or model='{example}/{model or 'MODEL'}'",
         installed=tuple(names),
@@ -148,7 +148,8 @@ def _check_supported(chat: Chat, info: ProviderInfo) -> None:
 
 
 def _endpoint(info: ProviderInfo, options: RunOptions) -> Endpoint:
-    base_url = options.get("base_url") or info.default_base_url
+    given = options.get("base_url")
+    base_url = info.default_base_url if given is None else given
     if base_url is None:
         raise InvalidOption(f"{info.name} has no address of its own; say base_url=", option="base_url")
     key = options.get("api_key")
@@ -157,15 +158,14 @@ def _endpoint(info: ProviderInfo, options: RunOptions) -> Endpoint:
     return Endpoint(base_url, None if key is None else Secret(key), options.get("headers"))
 
 
-_SECRET_WORDS = ("auth", "key", "token", "secret", "cookie")
+_TELLING = 6  # characters; a shorter header value could be a part of any word
 
 
 def _secrets(endpoint: Endpoint, proxy: str | None) -> Iterator[str]:
     """Give every text that no error may show."""
     if endpoint.api_key is not None:
         yield endpoint.api_key.reveal()
-    for name, value in endpoint.headers.items():
-        if any(word in name.lower() for word in _SECRET_WORDS):
-            yield from (value, value.rpartition(" ")[2])
+    for value in endpoint.headers.values():
+        yield from (text for text in (value, value.rpartition(" ")[2]) if len(text) >= _TELLING)
     if proxy is not None and (password := urlsplit(proxy).password):
         yield password

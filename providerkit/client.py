@@ -39,10 +39,11 @@ class Client:
         self._settings = Settings(
             timeouts=checked("timeouts", timeouts, Timeouts) or Timeouts(),
             limits=limits,
-            extensions=(extensions,) if isinstance(extensions, str) else tuple(extensions),
+            extensions=extensions
+            if isinstance(extensions, str) or not isinstance(extensions, Iterable)
+            else tuple(extensions),
             connections=Connections(limits),
         )
-        self._closed = False
 
     @overload
     def run(self, messages: None = None, **options: Unpack[RunOptions]) -> Conversation: ...
@@ -116,12 +117,10 @@ class Client:
 
     def close(self) -> None:
         """Close the connections that blocking calls opened."""
-        self._closed = True
         sync.call(self._settings.connections.close())
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop."""
-        self._closed = True
         await self._settings.connections.close()
 
     def __enter__(self) -> Self:
@@ -143,7 +142,7 @@ class Client:
     def _prepare(
         self, messages: tuple[Message, ...], options: RunOptions, earlier: PreparedCall | None = None
     ) -> PreparedCall:
-        if self._closed:
+        if self._settings.connections.closed:
             raise ConfigurationError("this Client is closed; make a new one")
         return prepare(self._settings, messages, options, earlier)
 
@@ -172,7 +171,7 @@ class Provider:
 
     def run(self, messages: Any = None, **options: Unpack[RunOptions]) -> Any:
         """Ask this provider; everything else is as in `providerkit.run`."""
-        options["provider"] = self._plugin.implementation
+        options["provider"] = self._plugin
         return self._client.run(messages, **options)
 
     def models(self, **options: Unpack[RunOptions]) -> Models:
@@ -181,7 +180,7 @@ class Provider:
         `options` are those of `run`: api_key, base_url, headers, proxy, connector,
         timeouts, extensions.
         """
-        options["provider"] = self._plugin.implementation
+        options["provider"] = self._plugin
         prepared = self._client._prepare((Message("user", ""),), options)
         return Models(lambda: list_models(prepared.call, prepared.transport))
 

@@ -58,13 +58,18 @@ class Conversation:
     def __await__(self) -> NoReturn:
         raise TypeError('a Conversation is not awaited; ask it: reply = await chat.send("Hello")')
 
+    def __getattr__(self, name: str) -> NoReturn:
+        advice = f'; ask it: chat.send("Hello").{name}' if hasattr(Run, name) else ""
+        raise AttributeError(f"a Conversation has no {name!r}{advice}", name=name, obj=self)
+
     def _begin(self, run: Run) -> None:
         if self._running is not None and not self._running._is_abandoned():
             raise RunConsumed("another send of this Conversation is still running; finish or close it first")
         self._running = run
 
-    def _end(self, run: Run) -> None:
+    def _commit(self, run: Run) -> None:
+        self._messages += [*run._messages, run.reply.message]
+
+    def _release(self, run: Run) -> None:
         if self._running is run:
             self._running = None
-        if run._transcript.finished:
-            self._messages += [*run._messages, run.reply.message]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from io import StringIO
 from typing import Any, TypeAlias
 
@@ -70,7 +70,7 @@ class Finish:
     is False where only the end of the connection says that the answer is whole.
     """
 
-    reason: str
+    reason: str = attrs.field(validator=attrs.validators.instance_of(str))
     proven: bool = True
 
 
@@ -152,8 +152,11 @@ class Transcript:
         """Give the text so far."""
         return self._text.getvalue()
 
-    def add(self, events: Iterable[Event]) -> bool:
-        """Take in `events`; tell whether one had content: text, reasoning, or a piece of a tool call."""
+    def add(self, events: Sequence[Event]) -> bool:
+        """Take in `events`; tell whether one had content: text, reasoning, or a piece of a tool call.
+
+        Raises TypeError for what is no event, and where a Finish is not the last of them.
+        """
         content = False
         for event in events:
             kind = type(event)
@@ -167,7 +170,11 @@ class Transcript:
             elif isinstance(event, Usage):
                 self._usage = event
             elif isinstance(event, Finish):
+                if self._finish is not None or event is not events[-1]:
+                    raise TypeError("a decoder gave a Finish that is not its last event")
                 self._finish = event
+            elif not isinstance(event, ProviderData):
+                raise TypeError(f"a decoder gave {kind.__name__}, which is no event")
         return content
 
     def _add_tool_call(self, delta: ToolCallDelta) -> None:

@@ -21,7 +21,7 @@ from .errors import PluginError, ProviderError, ProviderKitError, StreamMalforme
 from .events import Attempt, Event, Finish, Transcript
 from .hookspecs import Observer
 from .messages import Chat, Model
-from .plugins import Hooks, broken
+from .plugins import Hooks
 from .policy import Limits, Timeouts, retry_after
 from .transport import Response, Transport
 from .watch import Watch
@@ -66,6 +66,9 @@ class Observers:
     def __init__(self, observers: Iterable[Observer]) -> None:
         self._observers = tuple(observers)
 
+    def __bool__(self) -> bool:
+        return bool(self._observers)
+
     def tell(self, what: str, *facts: object) -> None:
         """Call the method `what` of every observer that has it."""
         for observer in self._observers:
@@ -106,8 +109,8 @@ class Exchange:
                 return await self._next()
         except ProviderKitError as raised:
             error = raised
-        except Exception as raised:  # noqa: BLE001 - the plugin boundary: a decoder may raise anything
-            error = broken(self._call.hooks.info.name, "the exchange broke", raised)
+        except (Exception, SystemExit) as raised:  # noqa: BLE001 - the plugin boundary: a decoder may raise anything
+            error = self._call.hooks.failed("the exchange broke", raised)
         await self.aclose(error)
         raise told(error, self._call, self._transcript.text)
 
@@ -121,19 +124,18 @@ class Exchange:
         self._transcript.attempts.append(Attempt(self._call.route, error, seconds, self._transcript.source))
         logger.info("%s: %s in %.3f s", self._call.route, type(error).__name__ if error else "ended", seconds)
         complete = self._answer is not None and self._answer.finished
-        failure = error or (None if complete else asyncio.CancelledError())
         try:
-            await self._leave(failure)
-        except Exception as raised:
-            if failure is None:
-                raise
+            await self._leave(error or (None if complete else asyncio.CancelledError()))
+        except Exception as raised:  # noqa: BLE001 - the plugin boundary: what was answered stands
             logger.warning("%s: closing raised %s", self._call.route, type(raised).__name__)
 
     async def _leave(self, failure: BaseException | None) -> None:
-        if self._answer is not None:
-            await self._answer.aclose()
-        if self._sending is not None:
-            await self._sending.__aexit__(type(failure) if failure else None, failure, None)
+        try:
+            if self._answer is not None:
+                await self._answer.aclose()
+        finally:
+            if self._sending is not None:
+                await self._sending.__aexit__(type(failure) if failure else None, failure, None)
 
     async def _next(self) -> list[Event] | None:
         answer = self._answer or await self._send()
@@ -144,8 +146,8 @@ class Exchange:
                 self._watch.content()
         if answer.finished:
             await self.aclose()
-        if events:
-            self._observers.tell("events", events)
+        if events and self._observers:
+            self._observers.tell("events", tuple(events))
         return events or None
 
     async def _send(self) -> _Answer:
@@ -156,8 +158,9 @@ class Exchange:
         self._sending = sending
         self._transcript.source = response.source
         self._transcript.request_id = self._call.mask(response.head.request_id or "") or None
+        logger.debug("%s: %d from %r", self._call.route, response.head.status, request)
         self._observers.tell("head", response.head)
-        self._answer = _Answer(self._call, response)
+        self._answer = _Answer(self._call, response, self._watch)
         await self._answer.begin()
         return self._answer
 
@@ -172,8 +175,8 @@ async def list_models(call: Call, transport: Transport) -> tuple[Model, ...]:
         return call.hooks.parse_models(head, body)
     except ProviderKitError as raised:
         error = raised
-    except Exception as raised:  # noqa: BLE001 - the plugin boundary: a wrapped transport may, too
-        error = broken(call.hooks.info.name, "the exchange broke", raised)
+    except (Exception, SystemExit) as raised:  # noqa: BLE001 - the plugin boundary: a wrapped transport may, too
+        error = call.hooks.failed("the exchange broke", raised)
     raise told(error, call)
 
 
@@ -210,8 +213,9 @@ def _user_agent() -> str:
 class _Answer:
     """Decode the body of one answer, and hold it to the laws of the stream."""
 
-    def __init__(self, call: Call, response: Response) -> None:
+    def __init__(self, call: Call, response: Response, watch: Watch) -> None:
         self._call = call
+        self._watch = watch
         self._head = response.head
         self._chunks = response.chunks()
         self._decoder: Decoder
@@ -223,6 +227,7 @@ class _Answer:
     async def begin(self) -> None:
         """Ask the plugin for a decoder, or, where this is no answer, for its error."""
         if not 200 <= self._head.status < 300:
+            self._watch.settle()
             raise await _refusal(self._call, self._head, self._chunks)
         self._decoder = self._call.hooks.parse_stream(self._head, self._call.model)
 
@@ -246,6 +251,7 @@ class _Answer:
         if not self._decoder.ended:
             chunk = await anext(self._chunks, b"")
         elif self._patience is None:
+            self._watch.settle()
             self._patience = asyncio.get_running_loop().time() + AFTER_END
             return self._decoder.feed(b"")  # an error may wait to be raised
         else:
@@ -290,6 +296,7 @@ class _Answer:
         """Complete an error; ask the provider what a body means that is no chat answer, though its status is good."""
         if self._start is None or not isinstance(error, (UnexpectedContent, StreamTruncated)):
             return _completed(error, self._call, self._head)
+        self._watch.settle()
         cap = self._call.limits.error_body
         body = b"".join(self._start)[:cap]
         if len(body) < cap:

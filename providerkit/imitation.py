@@ -30,6 +30,8 @@ class Sandbox:
         self._runner: AppRunner | None = None
 
     async def __aenter__(self) -> str:
+        if self._runner is not None:
+            raise ConfigurationError("this sandbox is being served already; make another one")
         from aiohttp import web  # a third of a second to import, and only who serves needs it
 
         application = self._hooks.sandbox(web.Application)
@@ -51,7 +53,8 @@ class Sandbox:
 
     async def __aexit__(self, *failure: object) -> None:
         if self._runner is not None:
-            await self._runner.cleanup()
+            runner, self._runner = self._runner, None
+            await runner.cleanup()
 
     def __enter__(self) -> str:
         import aiohttp.web  # noqa: F401 - here, rather than on the event loop of blocking calls

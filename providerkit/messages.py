@@ -323,7 +323,7 @@ class Chat:
             yield "prefill"
         if any(message.tool_calls or message.role == "tool" for message in turns):
             yield "tools"
-        if any(message.has_image for message in turns):
+        if any(message.has_image for message in self.messages):
             yield "images"
 
 
@@ -339,7 +339,7 @@ class Model:
 
 
 def _checked_features(words: Iterable[str]) -> frozenset[str]:
-    supports = frozenset((words,) if isinstance(words, str) else words)
+    supports = frozenset(_items(words))
     unknown = sorted(supports - FEATURES)
     if unknown:
         raise PluginError(f"supports has {unknown[0]!r}; its words are {', '.join(sorted(FEATURES))}")

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 import pluggy
 
-from .errors import PluginError, ProviderError, ProviderKitError, UnknownExtension, UnknownProvider
+from .errors import InvalidOption, PluginError, ProviderError, ProviderKitError, UnknownExtension, UnknownProvider
 from .hookspecs import HOOKS, PROJECT, REQUIRED, ExtensionHooks, Observer, ProviderHooks, hookimpl
 from .messages import Chat, Model, ProviderInfo
 from .wire import Decoder, Endpoint, Request, ResponseHead
@@ -46,17 +46,20 @@ _active: ContextVar[tuple[object, ...]] = ContextVar("providerkit_extensions", d
 
 @attrs.frozen(eq=False)
 class Plugin:
-    """Hold a loaded plugin and where it came from; equal where the implementation is the same object."""
+    """Hold a loaded plugin and where it came from; equal where that is the same, too."""
 
     name: str
     implementation: object
     distribution: str | None = None
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Plugin) and self.implementation is other.implementation
+        return isinstance(other, Plugin) and self._key() == other._key()
 
     def __hash__(self) -> int:
-        return id(self.implementation)
+        return hash(self._key())
+
+    def _key(self) -> tuple[object, ...]:
+        return id(self.implementation), self.name, self.distribution
 
 
 @attrs.frozen
@@ -168,22 +171,22 @@ def load(group: str, name: str) -> Plugin:
     Raises UnknownProvider or UnknownExtension where none is installed, PluginError where it
     can't be loaded, with its distribution and the cause.
     """
-    with _lock:
-        if (group, name) not in _loaded:
-            if name not in _entries(group):
-                _read(group)  # it may have been installed since
-            entries = _entries(group).get(name)
-            if entries is None:
-                raise _unknown(group, name)
-            _loaded[group, name] = _load(name, entries)
-        return _loaded[group, name]
+    if (group, name) not in _loaded:
+        if name not in _entries(group):
+            invalidate_caches()
+            _read(group)  # it may have been installed since
+        entries = _entries(group).get(name)
+        if entries is None:
+            raise _unknown(group, name)
+        _loaded.setdefault((group, name), _load(name, entries))  # another thread may have been faster
+    return _loaded[group, name]
 
 
 def _unknown(group: str, name: str) -> ProviderKitError:
     names = tuple(sorted(_entries(group)))
     what, error = ("provider", UnknownProvider) if group == PROVIDERS else ("extension", UnknownExtension)
     near = get_close_matches(name, names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else f"; a plugin brings it: pip install providerkit-{name}"
+    hint = f"; did you mean {near[0]!r}?" if near else f"; {what}s are plugins that pip installs"
     found = f"installed are: {', '.join(names)}" if names else "none is installed"
     return error(f"there is no {what} {name!r}; {found}{hint}", name=name, installed=names)
 
@@ -206,12 +209,19 @@ def _plugin(name: str, implementation: Any, distribution: str | None = None) -> 
     """Take an instance or a module as it is, and instantiate a class, once."""
     if not isinstance(implementation, type):
         return Plugin(name, implementation, distribution)
+    with _lock:
+        lock = _lock_of(implementation)  # its own: a slow constructor holds up nobody else
     try:
-        with _lock:
+        with lock:
             return Plugin(name, _instance_of(implementation), distribution)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin boundary: a constructor may raise anything
         failure = broken(name, "it can't be instantiated", error, distribution=distribution)
     raise failure
+
+
+@lru_cache(maxsize=256)
+def _lock_of(kind: type) -> threading.RLock:
+    return threading.RLock()
 
 
 @lru_cache(maxsize=256)
@@ -261,7 +271,13 @@ def active_extensions(named: Iterable[str | object]) -> tuple[Plugin, ...]:
     variable = os.environ.get(EXTENSIONS_VARIABLE, "")
     of_environment = (name.strip() for name in variable.split(",") if name.strip())
     wanted = (named,) if isinstance(named, str) else named
-    return tuple(dict.fromkeys(_extension(item) for item in (*wanted, *of_environment, *_active.get())))
+    if not isinstance(wanted, Iterable):
+        raise InvalidOption(f"extensions is {wanted!r}; it takes a list of names and objects", option="extensions")
+    found: dict[int, Plugin] = {}
+    for item in (*wanted, *of_environment, *_active.get()):
+        plugin = _extension(item)
+        found.setdefault(id(plugin.implementation), plugin)
+    return tuple(found.values())
 
 
 def _extension(item: str | object) -> Plugin:
@@ -270,6 +286,8 @@ def _extension(item: str | object) -> Plugin:
 
 def find_provider(provider: str | object) -> Plugin:
     """Load a provider by its installed name, or take the class, instance or module that was passed."""
+    if isinstance(provider, Plugin):
+        return provider
     return load(PROVIDERS, provider) if isinstance(provider, str) else _plugin(_name_of(provider), provider)
 
 
@@ -300,6 +318,8 @@ def _assemble(provider: Plugin, extensions: tuple[Plugin, ...]) -> Hooks:
     _register(manager, provider)
     _check_required(provider)
     for extension in reversed(extensions):
+        if not _marked(extension):
+            raise _refused(extension, "it has no hook; mark its methods with @hookimpl")
         _check_wraps(extension)
         _register(manager, extension)
     return Hooks(manager.hook, provider, extensions)
@@ -475,7 +495,7 @@ class Hooks:
             if not isinstance(error, PluginError) or error.plugin is not None:
                 raise
             failure = self._failed(hook, error)
-        except Exception as error:  # noqa: BLE001 - the plugin boundary: a hook may raise anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin boundary: a hook may raise anything
             failure = self._failed(hook, error)
         else:
             return None if answer is None else self._checked(kind, hook, answer)
@@ -496,10 +516,17 @@ class Hooks:
         failure.hook = hook
         return failure
 
-    def _failed(self, hook: str, error: Exception) -> PluginError:
-        """Blame the plugin whose code was the last to be entered."""
+    def _failed(self, hook: str, error: BaseException) -> PluginError:
+        return self.failed(f"{hook} raised", error, hook)
+
+    def failed(self, what: str, error: BaseException, hook: str | None = None) -> PluginError:
+        """Blame the plugin whose code was the last to be entered: one of its hooks, or its module."""
         impls = [impl for caller in vars(self._relay).values() for impl in caller.get_hookimpls()]
-        owners = {impl.function.__code__: self._plugins.get(id(impl.plugin)) for impl in impls}
-        entered = [owners.get(frame.f_code) for frame, _ in traceback.walk_tb(error.__traceback__)]
-        culprit = next(filter(None, reversed(entered)), self._provider)
-        return broken(culprit.name, f"{hook} raised", error, distribution=culprit.distribution, hook=hook)
+        hooks = {impl.function.__code__: self._plugins.get(id(impl.plugin)) for impl in impls}
+        modules = {type(plugin.implementation).__module__: plugin for plugin in self._plugins.values()}
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        entered = (
+            hooks.get(frame.f_code) or modules.get(str(frame.f_globals.get("__name__"))) for frame in reversed(frames)
+        )
+        culprit = next(filter(None, entered), self._provider)
+        return broken(culprit.name, what, error, distribution=culprit.distribution, hook=hook)

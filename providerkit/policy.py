@@ -80,14 +80,15 @@ class Waiting:
     """Know which clock fires next, from stamps that the exchange makes.
 
     `started` is the start of the call, `since` that of the present wait for the network
-    (None while the caller has its turn), `waited` the seconds of waiting before it.
+    (None while the caller has its turn), `waited` the seconds of waiting before it, `clock`
+    that which counts until the next content (None where none is awaited any more).
     """
 
     timeouts: Timeouts
     started: float
     since: float | None = None
     waited: float = 0.0
-    clock: str = "first_event"
+    clock: str | None = "first_event"
 
     def begin(self, now: float) -> None:
         """Note that the network is waited for."""
@@ -108,8 +109,8 @@ class Waiting:
     def next(self) -> tuple[str, float] | None:
         """Give the clock that fires first and the moment it does; None where none is running."""
         moments = []
-        limit: float | None = getattr(self.timeouts, self.clock)
-        if self.since is not None and limit is not None:
+        limit: float | None = getattr(self.timeouts, self.clock) if self.clock else None
+        if self.clock and self.since is not None and limit is not None:
             moments.append((self.since + limit - self.waited, self.clock))
         if self.timeouts.total is not None:
             moments.append((self.started + self.timeouts.total, "total"))

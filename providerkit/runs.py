@@ -60,6 +60,12 @@ class Run:
         """Give the Reply so far; complete once the run has ended."""
         return self._transcript.reply()
 
+    def __repr__(self) -> str:
+        """Say where it stands: in a notebook this is all that is seen of a Run that nobody started."""
+        reply = self.reply
+        state = reply.finish_reason or ("ended" if reply.attempts else "started" if self._started else "not started")
+        return f"<Run {self._prepared.call.route}: {state}>"
+
     def __aiter__(self) -> AsyncIterator[str]:
         return self._iterate(_each(self._start(), _texts))
 
@@ -80,6 +86,7 @@ class Run:
     def close(self) -> None:
         """End a blocking iteration and close its connection; the Run can't be started any more."""
         self._started = True
+        self._check_nobody_waits()
         iterator = self._iterator()
         if isinstance(iterator, AsyncGeneratorType):
             raise RunConsumed("this Run is iterated by async code; close it there with `await run.aclose()`")
@@ -88,10 +95,9 @@ class Run:
 
     async def aclose(self) -> None:
         """End the iteration and close its connection; the Run can't be started any more."""
+        self._check_nobody_waits()
         iterator = self._iterator()
         if isinstance(iterator, AsyncGeneratorType):
-            if iterator.ag_running:
-                raise RunConsumed("another task waits for this Run; cancel that task to end it")
             await iterator.aclose()
         else:
             self.close()
@@ -111,6 +117,18 @@ class Run:
     async def __aexit__(self, *failure: object) -> None:
         await self.aclose()
 
+    def _check_nobody_waits(self) -> None:
+        iterator, course = self._iterator(), self._course()
+        match iterator:
+            case AsyncGeneratorType():
+                waits = iterator.ag_running
+            case GeneratorType():
+                waits = iterator.gi_running
+            case _:
+                waits = course is not None and course.is_waiting
+        if waits:
+            raise RunConsumed("another task or thread waits for this Run; cancel that one to end it")
+
     def _history(self) -> tuple[Message, ...]:
         return self._messages if self._conversation is None else (*self._conversation.messages, *self._messages)
 
@@ -119,18 +137,22 @@ class Run:
             raise RunConsumed("this Run has been started already; call run() again for another answer")
         if self._pid != os.getpid():
             raise RunConsumed("this Run was made before a fork; make it anew in this process")
-        prepared = self._prepare(self._history(), self._prepared)
-        self._started = True
-        course = _Course(self, prepared)
+        if self._conversation is not None:
+            self._conversation._begin(self)
+        self._prepared = self._prepare(self._history(), self._prepared)
+        course = _Course(self, self._prepared)
         self._course = weakref.ref(course)
+        self._started = True
         return course
 
     async def _collect(self, course: _Course) -> Reply:
         try:
             while await course.next() is not None:
                 pass
+            course.commit()
         finally:
             await course.aclose()
+            course.release()
         return self.reply
 
     def _iterate(self, iterator: G) -> G:
@@ -139,8 +161,8 @@ class Run:
         return iterator
 
     def _is_abandoned(self) -> bool:
-        """Tell whether the loop over this was left, though its event loop may not have closed it yet."""
-        return self._iterated and self._iterator() is None
+        """Tell whether nothing goes on with this, though its event loop may not have closed it yet."""
+        return self._course() is None or (self._iterated and self._iterator() is None)
 
 
 class _Course:
@@ -155,29 +177,41 @@ class _Course:
         self._observers = Observers(hooks.observe(chat, model))
         self._transport = hooks.wrap_transport(prepared.transport)
         self._exchange: Exchange | None = None
+        self._ended = False
+        self.is_waiting = False
 
     async def next(self) -> list[Event] | None:
         """Give the next batch of events; None at the end."""
         if self._exchange is None:
-            if self._run._conversation is not None:
-                self._run._conversation._begin(self._run)
             self._exchange = Exchange(self._call, self._transport, self._observers, self._transcript)
-        return await self._exchange.next()
+        self.is_waiting = True
+        try:
+            return await self._exchange.next()
+        finally:
+            self.is_waiting = False
 
     async def aclose(self) -> None:
         """End the run, whether it is at its end or not."""
-        if self._exchange is None:
+        if self._ended or self._exchange is None:
             return
-        exchange, self._exchange = self._exchange, None
-        await exchange.aclose()
+        self._ended = True
+        await self._exchange.aclose()
         reply = self._transcript.reply()
         finished = self._transcript.finished
         if finished:
             self._observers.tell("finish", reply)
         else:
             self._observers.tell("error", reply.attempts[-1].error)
+
+    def commit(self) -> None:
+        """Note that the caller has had all of it."""
         if self._run._conversation is not None:
-            self._run._conversation._end(self._run)
+            self._run._conversation._commit(self._run)
+
+    def release(self) -> None:
+        """Note that the caller has left, at the end or before."""
+        if self._run._conversation is not None:
+            self._run._conversation._release(self._run)
 
 
 @attrs.frozen
@@ -206,11 +240,17 @@ async def _each(course: _Course, pick: Callable[[list[Event]], list[T]]) -> Asyn
         while (batch := await course.next()) is not None:
             for item in pick(batch):
                 yield item
+        course.commit()
     finally:
         await course.aclose()
+        course.release()
 
 
 def _each_blocking(course: _Course, pick: Callable[[list[Event]], list[T]]) -> Generator[T]:
-    with closing(sync.iterate(course)) as batches:
-        for batch in batches:
-            yield from pick(batch)
+    try:
+        with closing(sync.iterate(course)) as batches:
+            for batch in batches:
+                yield from pick(batch)
+        course.commit()
+    finally:
+        course.release()

@@ -50,6 +50,10 @@ class LoopThread:
             self.loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join()
 
+    def is_alive(self) -> bool:
+        """Tell whether the loop still runs."""
+        return self._thread.is_alive()
+
     def is_current(self) -> bool:
         """Tell whether the caller is on the loop's own thread."""
         return threading.current_thread() is self._thread
@@ -63,7 +67,7 @@ def loop_thread() -> LoopThread:
     """Give the background thread, started where it is not running in this process."""
     global _thread  # the one thread of the process
     with _lock:
-        if _thread is None or _thread.pid != os.getpid():
+        if _thread is None or _thread.pid != os.getpid() or not _thread.is_alive():
             _thread = LoopThread()
         return _thread
 
@@ -86,7 +90,12 @@ class _Job(Generic[T]):
 
     def _start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._coroutine)
-        self._task.add_done_callback(lambda task: self._ended.set())
+        self._task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[T]) -> None:
+        if not task.cancelled():
+            task.exception()  # asyncio complains of one that nobody looks at, and the caller may have left
+        self._ended.set()
 
     def result(self) -> T:
         """Wait for the result."""

@@ -77,6 +77,7 @@ class Connections:
     """
 
     def __init__(self, limits: Limits) -> None:
+        self.closed = False
         self._limits = limits
         self._pools: dict[asyncio.AbstractEventLoop, tuple[ClientSession, AsyncGenerator[ClientSession]]] = {}
         # The finalizer keeps the pools out of any garbage that this is part of: in there, sessions
@@ -84,7 +85,9 @@ class Connections:
         weakref.finalize(self, self._pools.clear).atexit = False
 
     async def session(self) -> ClientSession:
-        """Give the session of the running loop."""
+        """Give the session of the running loop; raises ConfigurationError once closed."""
+        if self.closed:
+            raise _closed_early()
         loop = asyncio.get_running_loop()
         if loop not in self._pools or self._pools[loop][0].closed:
             self._forget_closed_loops()
@@ -93,14 +96,16 @@ class Connections:
         return self._pools[loop][0]
 
     async def close(self) -> None:
-        """Close the connections of the running loop."""
+        """Close the connections of the running loop, and open no more."""
+        self.closed = True
         _, pool = self._pools.pop(asyncio.get_running_loop(), (None, None))
         if pool is not None:
             await pool.aclose()
 
     def _forget_closed_loops(self) -> None:
-        for loop in [loop for loop in self._pools if loop.is_closed()]:
-            del self._pools[loop]
+        for loop in list(self._pools):  # other threads have loops, too
+            if loop.is_closed():
+                self._pools.pop(loop, None)
 
 
 async def _pool(connections: int) -> AsyncGenerator[ClientSession]:
@@ -134,8 +139,10 @@ class NetworkTransport:
         proxy: str | None = None,
         connector: BaseConnector | None = None,
     ) -> None:
-        import aiohttp  # noqa: F401 - here, in the caller's thread, rather than on the event loop of blocking calls
+        import aiohttp  # here, in the caller's thread, rather than on the event loop of blocking calls
 
+        if connector is not None and not isinstance(connector, aiohttp.BaseConnector):
+            raise InvalidOption(f"connector is {connector!r}; it takes a connector of aiohttp's", option="connector")
         self._connections = connections
         self._connect = connect
         self._proxy = proxy
@@ -199,11 +206,13 @@ class _Sending:
         return self._answer
 
     async def __aexit__(self, kind: type[BaseException] | None, *failure: object) -> None:
-        if kind is None:
-            await self._settle()
-        self._answer.let_go()
-        self._response.close()
-        await self._close_own()
+        try:
+            if kind is None:
+                await self._settle()
+        finally:
+            self._answer.let_go()
+            self._response.close()
+            await self._close_own()
 
     async def _settle(self) -> None:
         """Let the end of the body in, where it is at the door: only then is the connection used again.
@@ -317,7 +326,7 @@ def _is_cancelled() -> bool:
 
 
 def _closed_early() -> ConfigurationError:
-    return ConfigurationError("the Client, or the connector, was closed while the run was starting")
+    return ConfigurationError("the Client, or the connector, is closed; a run needs an open one")
 
 
 def _payload(body: bytes | None) -> bytes | BytesIO | None:

@@ -18,7 +18,7 @@ class Watch:
     """Bound the waits of one attempt.
 
     Entered for each wait for the network; between them, while the caller works on what it
-    was given, no clock but `total` runs. `content` says that the answer has begun, or goes
+    was given, only `total` goes on, and is looked at on entering. `content` says that the answer has begun, or goes
     on. Raises TimedOut on leaving, where a clock has run out.
     """
 
@@ -31,7 +31,11 @@ class Watch:
         self._fired: str | None = None
 
     def __enter__(self) -> Self:
-        self._waiting.begin(self._loop.time())
+        now = self._loop.time()
+        total = self._waiting.timeouts.total
+        if total is not None and now >= self._waiting.started + total:
+            raise timed_out("total", total)
+        self._waiting.begin(now)
         self._task = task = asyncio.current_task()
         assert task is not None  # whoever awaits is a task
         self._cancelling = task.cancelling()
@@ -53,6 +57,10 @@ class Watch:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def settle(self) -> None:
+        """Stop the clocks of content: what the answer is, is known, and the rest is bounded elsewhere."""
+        self._waiting.clock = None
 
     def content(self) -> None:
         """Content has come."""

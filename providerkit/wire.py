@@ -93,6 +93,9 @@ class Secret:
     def __repr__(self) -> str:
         return "Secret('***')"
 
+    def __format__(self, spec: str) -> str:
+        raise TypeError("a Secret is no text; its reveal() gives the key to who must send it")
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Secret) and self._value == other._value
 
@@ -286,9 +289,8 @@ def mask_of(secrets: Iterable[str]) -> Callable[[str], str]:
     """Make a function that puts *** in place of every one of `secrets` in a text.
 
     Also where a repr has escaped it, and where it is cut short after twelve characters.
-    What is shorter than six characters could be a part of any word, and stays.
     """
-    found = sorted({secret for secret in secrets if len(secret) >= 6}, key=len, reverse=True)
+    found = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
     cut = [_as_shown(secret[:12]) + r"[\w.~+/=-]*" for secret in found if len(secret) > 12]
     pattern = re.compile("|".join([*map(_as_shown, found), *cut])) if found else None
     return lambda text: pattern.sub("***", text) if pattern else text

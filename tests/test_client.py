@@ -201,11 +201,59 @@ class TestRun:
                 await reader
             await server.closed.get()
 
+    async def test_a_collected_run_that_is_waited_for_is_closed_by_cancelling_that_task(self, client):
+        asked = asyncio.Event()
+
+        async def silence(request, writer):
+            asked.set()
+            await asyncio.Event().wait()
+
+        async with serve(silence) as server:
+            run = client.run("hi", provider=Parrot, base_url=server.base_url)
+            collecting = asyncio.ensure_future(run)
+            await asked.wait()
+            with pytest.raises(providerkit.RunConsumed, match="another task"):
+                await run.aclose()
+            collecting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await collecting
+            assert len(server.requests) == 1
+
+    async def test_a_run_that_another_thread_waits_for_is_not_closed_from_here(self, client):
+        asked, end = asyncio.Event(), asyncio.Event()
+
+        async def silence(request, writer):
+            asked.set()
+            await end.wait()
+            writer.write(HELLO)
+
+        async with serve(silence) as server:
+            run = client.run("hi", provider=Parrot, base_url=server.base_url)
+            reading = asyncio.ensure_future(in_thread(texts_of, run))
+            await asked.wait()
+            with pytest.raises(providerkit.RunConsumed, match="thread"):
+                run.close()
+            end.set()
+            assert await reading == ["Hel", "lo"]
+            await in_thread(client.close)
+
     async def test_a_run_from_before_a_fork_is_refused(self, ask, monkeypatch):
         run = ask()
         monkeypatch.setattr(os, "getpid", lambda: -1)
         with pytest.raises(providerkit.RunConsumed, match="fork"):
             aiter(run)
+
+    async def test_its_repr_says_where_it_stands(self, ask):
+        run = ask()
+        assert repr(run) == "<Run parrot/grey: not started>"
+        texts = aiter(run)
+        assert repr(run) == "<Run parrot/grey: started>"
+        await anext(texts)
+        await texts.aclose()
+        assert repr(run) == "<Run parrot/grey: ended>"
+        run = ask()
+        await run
+        assert repr(run) == "<Run parrot/grey: stop>"
 
     async def test_messages_are_not_changed(self, ask, server):
         messages = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}]
@@ -243,7 +291,7 @@ class TestOptions:
 
     def test_no_provider_and_none_installed_says_how_to_get_one(self, monkeypatch):
         monkeypatch.setattr("providerkit.calls.installed", list)
-        with pytest.raises(providerkit.UnknownProvider, match="pip install providerkit-NAME"):
+        with pytest.raises(providerkit.UnknownProvider, match="none is installed"):
             providerkit.run("hi")
 
     def test_an_unknown_provider_suggests_the_nearest(self):
@@ -316,6 +364,9 @@ class TestOptions:
             ("api_key", ""),
             ("api_key", "two\nlines"),
             ("api_key", 7),
+            ("connector", "x"),
+            ("extensions", 5),
+            ("base_url", ""),
             ("base_url", "koala.sh"),
             ("base_url", "ftp://koala.sh"),
             ("base_url", "https://user:secret@koala.sh"),
@@ -360,6 +411,8 @@ class TestOptions:
         assert keys == ["Bearer from-argument", "Bearer from-environment", None]
 
     def test_a_client_is_made_of_timeouts_and_limits(self):
+        with pytest.raises(providerkit.InvalidOption):
+            providerkit.Client(extensions=5).run("hi", provider=Parrot)
         with pytest.raises(providerkit.InvalidOption, match=r"timeouts is 5; it takes a providerkit\.Timeouts"):
             providerkit.Client(timeouts=5)
 
@@ -386,6 +439,12 @@ class TestClient:
         await server.closed.get()
         with pytest.raises(providerkit.ConfigurationError, match="closed"):
             client.run("hi", provider=Parrot)
+
+    async def test_a_run_of_a_client_that_has_closed_since_is_refused(self, server):
+        async with providerkit.Client() as client:
+            run = client.run("hi", provider=Parrot, base_url=server.base_url)
+        with pytest.raises(providerkit.ConfigurationError, match="closed"):
+            await run
 
     async def test_a_client_that_did_nothing_closes(self):
         async with providerkit.Client():
@@ -442,6 +501,19 @@ class TestConversation:
         await chat.send("e")
         assert len(chat.messages) == 4
 
+    async def test_a_blocking_send_that_is_left_leaves_it_as_it_was_though_all_has_come(self, ask):
+        def leave(chat):
+            texts = iter(chat.send("a"))
+            next(texts)
+            with pytest.raises(providerkit.RunConsumed, match="still running"):
+                chat.send("b").result()
+            texts.close()
+            for _ in chat.send("c"):
+                break
+            return chat.messages
+
+        assert await in_thread(leave, ask(None)) == ()
+
     async def test_a_second_send_while_one_runs_is_an_error(self, ask):
         chat = ask(None)
         first = aiter(chat.send("a"))
@@ -450,6 +522,16 @@ class TestConversation:
             await chat.send("b")
         await first.aclose()
         assert (await chat.send("c")).text == "Hello"
+
+    async def test_two_sends_do_not_start_from_the_same_history(self, ask):
+        chat = ask(None)
+        first, second = chat.send("a"), chat.send("b")
+        texts = aiter(first)
+        with pytest.raises(providerkit.RunConsumed, match="still running"):
+            aiter(second)
+        assert [text async for text in texts] == ["Hel", "lo"]
+        await second
+        assert [message.text for message in chat.messages] == ["a", "Hello", "b", "Hello"]
 
     async def test_a_send_reads_the_history_when_it_starts(self, ask):
         chat = ask(None)
@@ -466,6 +548,13 @@ class TestConversation:
             chat.send("")
         with pytest.raises(providerkit.UnsupportedFeature):
             chat.send("hi", temperature=1)
+
+    @pytest.mark.parametrize("name", ["result", "events", "reply"])
+    def test_asking_it_what_a_run_is_asked_says_to_use_send(self, name):
+        with pytest.raises(AttributeError, match=rf'chat\.send\("Hello"\)\.{name}'):
+            getattr(providerkit.run(provider=Parrot), name)
+        with pytest.raises(AttributeError, match=r"no 'rseult'$"):
+            providerkit.run(provider=Parrot).rseult  # noqa: B018 - the access is what is tested
 
     @pytest.mark.parametrize("use", [iter, aiter, lambda chat: chat.__await__()], ids=["for", "async for", "await"])
     def test_iterating_it_says_to_use_send(self, use):

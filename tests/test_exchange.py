@@ -484,7 +484,7 @@ async def test_an_observer_is_told_of_a_run_in_order():
     (attempt, head, *batches, finish) = told.facts
     assert (attempt[:2], attempt[2].method) == (("attempt", "parrot/grey"), "POST")
     assert (head[0], head[1].status) == ("head", 200)
-    assert batches == [("events", [TextDelta("a")]), ("events", [TextDelta("b"), Finish("stop")])]
+    assert batches == [("events", (TextDelta("a"),)), ("events", (TextDelta("b"), Finish("stop")))]
     assert finish == ("finish", reply)
 
 
@@ -523,8 +523,10 @@ async def test_the_log_says_how_runs_went_and_never_what_was_said(caplog: pytest
         await ask(server.base_url)
     async with serve(http(f"{KEY} hello".encode(), status=500)) as server:
         await failure(providerkit.ServerError, ask(server.base_url))
-    assert [message.rpartition(" in ")[0] for message in caplog.messages] == [
+    assert [message.partition(" in ")[0].partition(" from ")[0] for message in caplog.messages] == [
+        "parrot/grey: 200",
         "parrot/grey: ended",
+        "parrot/grey: 500",
         "parrot/grey: ServerError",
     ]
     assert [word for word in (KEY, "hello") if word in caplog.text] == []
@@ -598,9 +600,92 @@ async def test_a_failed_run_tells_the_transport_why():
 
 
 async def test_a_transport_that_raises_is_an_error_that_shows_no_key():
-    for canned in (Canned(leaving=OSError(KEY)), Canned(broken=OSError(KEY))):
-        error = await failure(providerkit.PluginError, ask("http://nope.invalid", extensions=[Wrapping(canned)]))
-        assert error.partial == "a"
+    canned = Canned(broken=OSError(KEY))
+    error = await failure(providerkit.PluginError, ask("http://nope.invalid", extensions=[Wrapping(canned)]))
+    assert error.partial == "a"
+
+
+async def test_a_transport_that_raises_on_leaving_takes_nothing_from_the_answer(caplog: pytest.LogCaptureFixture):
+    canned = Canned(leaving=OSError(KEY))
+    assert (await ask("http://nope.invalid", extensions=[Wrapping(canned)])).finish_reason == "stop"
+    assert caplog.messages == ["parrot/grey: closing raised OSError"]
+
+
+async def test_a_transport_is_left_though_its_chunks_raise_on_closing():
+    canned = Canned()
+
+    class Sticky(Canned):
+        async def chunks(self):
+            try:
+                async for chunk in canned.chunks():
+                    yield chunk
+            finally:
+                raise OSError
+
+    sticky = Sticky()
+    texts = aiter(providerkit.run("hello", provider=Parrot, extensions=[Wrapping(sticky)]))
+    await anext(texts)
+    await texts.aclose()
+    assert sticky.left[-1] is asyncio.CancelledError
+
+
+@pytest.mark.parametrize(
+    "given",
+    [["text"], "text", [Finish("stop"), TextDelta("late")], [Finish("stop"), Finish("stop")]],
+    ids=["no events", "a string", "text after the end", "two ends"],
+)
+async def test_a_decoder_that_gives_what_is_no_answer_breaks_its_contract(given):
+    class Careless:
+        ended = False
+
+        def feed(self, data):
+            return given
+
+        def close(self):
+            return [Finish("stop")]
+
+    provider = on_the_wire(Parrot, parse_stream=hookimpl(lambda self: Careless()))
+    async with serve(http(A)) as server:
+        error = await failure(providerkit.PluginError, ask(server.base_url, provider))
+    assert "a decoder gave" in str(error)
+
+
+@pytest.mark.parametrize("hook", ["build_request", "parse_stream"])
+async def test_a_plugin_that_exits_does_not_take_the_program_with_it(hook):
+    def leave(self):
+        raise SystemExit(3)
+
+    error = await failure(
+        providerkit.PluginError,
+        ask("http://nope.invalid", on_the_wire(Parrot, **{hook: hookimpl(leave)}), extensions=[Wrapping(Canned())]),
+    )
+    assert "SystemExit" in str(error)
+
+
+async def test_a_decoder_that_exits_does_not_take_the_program_with_it():
+    def leave(data, event):
+        raise SystemExit(3)
+
+    provider = on_the_wire(Parrot, parse_stream=hookimpl(lambda self: EventStream(leave)))
+    async with serve(http(A)) as server:
+        await failure(providerkit.PluginError, ask(server.base_url, provider))
+
+
+async def test_a_parse_that_gives_no_events_is_no_empty_success():
+    provider = on_the_wire(Parrot, parse_stream=hookimpl(lambda self: EventStream(lambda data, event: loads(data))))
+    async with serve(http(A + DONE)) as server:
+        await failure(providerkit.PluginError, ask(server.base_url, provider))
+
+
+async def test_a_status_that_is_known_outlives_the_clocks_of_content(monkeypatch):
+    async def stall(request, writer):
+        writer.write(b"HTTP/1.1 503 Words\r\nContent-Length: 9\r\n\r\n")
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("providerkit.exchange.ERROR_BODY", 0.1)
+    short = providerkit.Timeouts(first_event=0.03)
+    async with serve(stall) as server:
+        await failure(providerkit.ServerError, ask(server.base_url, timeouts=short))
 
 
 async def test_a_transport_that_raises_on_leaving_hides_no_failure(caplog: pytest.LogCaptureFixture):

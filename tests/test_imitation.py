@@ -45,6 +45,14 @@ def test_a_port_that_is_taken_is_told():
         providerkit.sandbox("koala", port=70000).__enter__()
 
 
+def test_one_is_served_once_at_a_time():
+    sandbox = providerkit.sandbox("koala")
+    with sandbox, pytest.raises(providerkit.ConfigurationError, match="already"):
+        sandbox.__enter__()
+    with sandbox as base_url:
+        assert providerkit.run("hi", provider="koala", base_url=base_url).result().text
+
+
 async def test_leaving_one_that_was_not_entered_does_nothing():
     await providerkit.sandbox("koala").__aexit__()
 

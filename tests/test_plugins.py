@@ -216,8 +216,15 @@ def test_an_unknown_provider_names_what_is_installed_and_the_nearest(install):
     assert "parrot" in caught.value.installed
 
 
-def test_an_unknown_extension_says_how_to_get_it(site):
-    with pytest.raises(UnknownExtension, match=r"no extension 'zebra'; .* pip install providerkit-zebra") as caught:
+def test_an_extension_without_a_hook_is_refused():
+    with pytest.raises(PluginError, match="'int': it has no hook"):
+        providerkit.run("hi", provider=Parrot, extensions=[5])
+
+
+def test_an_unknown_extension_says_what_they_are(site):
+    with pytest.raises(
+        UnknownExtension, match=r"no extension 'zebra'; .*extensions are plugins that pip installs"
+    ) as caught:
         load(EXTENSIONS, "zebra")
     assert (caught.value.name, list(caught.value.installed)) == ("zebra", plugins.installed(EXTENSIONS))
 

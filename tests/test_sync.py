@@ -153,6 +153,14 @@ def test_stopping_cancels_what_runs_and_is_done_once():
     assert future.cancelled()
 
 
+def test_a_loop_that_has_died_is_made_anew(monkeypatch):
+    dead = sync.LoopThread()
+    dead.stop()
+    monkeypatch.setattr(sync, "_thread", dead)
+    assert sync.call(answer(1)) == 1
+    sync.loop_thread().stop()
+
+
 def test_a_fork_gets_a_thread_of_its_own(monkeypatch):
     before = sync.loop_thread()
     monkeypatch.setattr(os, "getpid", lambda: -1)

@@ -122,6 +122,16 @@ async def test_the_consumers_pauses_count_for_total_alone(clock: Clock):
     assert (error.clock, error.partial) == ("total", "a")
 
 
+async def test_total_fires_where_no_wait_gives_the_timer_a_turn(clock: Clock):
+    watch = Watch(Timeouts(total=1))
+    with watch:
+        clock.advance(2)
+    with pytest.raises(providerkit.TimedOut) as caught, watch:
+        pass
+    assert caught.value.clock == "total"
+    watch.close()
+
+
 async def test_a_run_that_timed_out_leaves_its_task_uncancelled(clock: Clock):
     async with serve(script(clock, 61.0)) as server:
         await failure(providerkit.TimedOut, ask(server.base_url))

@@ -127,7 +127,9 @@ def test_headers_show_their_names_only():
 def test_a_secret_shows_nowhere_and_is_given_to_who_asks():
     secret = Secret(KEY)
     assert secret.reveal() == KEY
-    assert [repr(secret), str(secret), f"{secret}", f"{[secret]}"] == [*["Secret('***')"] * 3, "[Secret('***')]"]
+    assert [repr(secret), str(secret), f"{[secret]}"] == ["Secret('***')", "Secret('***')", "[Secret('***')]"]
+    with pytest.raises(TypeError, match="reveal"):
+        f"Bearer {secret}"
     assert not hasattr(secret, "__dict__")
 
 
@@ -332,8 +334,7 @@ def test_a_wrapper_changes_nothing_by_itself():
     assert decoder.close() == [TextDelta("a"), Finish("stop")]
 
 
-def test_a_mask_hides_the_longest_of_the_secrets_and_nothing_short():
-    mask = mask_of([KEY, KEY[:9], "a.c|d*", "short", ""])
-    assert mask(f"Bearer {KEY}, {KEY[:9]}. a.c|d* abc short") == "Bearer ***, ***. *** abc short"
+def test_a_mask_hides_the_longest_of_the_secrets():
+    mask = mask_of([KEY, KEY[:9], "a.c|d*", "k", ""])
+    assert mask(f"Bearer {KEY}, {KEY[:9]}. a.c|d* abc k") == "Bearer ***, ***. *** abc ***"
     assert mask_of([])(KEY) == KEY
-    assert mask_of(["short"])("short") == "short"

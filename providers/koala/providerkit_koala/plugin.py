@@ -19,6 +19,7 @@ from providerkit import (
     ByContent,
     Chat,
     Decoder,
+    DecoderWrapper,
     Endpoint,
     Event,
     EventStream,
@@ -121,11 +122,8 @@ class Koala(AsyncGeneratorProvider, ProviderModelMixin):
         The wire has no mark of its end, so the end of the body is the end of the answer.
         """
         plain = self._dialect == "messages"
-        return ByContent(
-            head,
-            stream=EventStream(lambda data, event: _parse_event(data, event, plain=plain), end=Finish("stop")),
-            body=JSONBody(_parse_body),
-        )
+        stream = EventStream(lambda data, event: _parse_event(data, event, plain=plain), end=Finish("stop"))
+        return ByContent(head, stream=Spoken(stream), body=Spoken(JSONBody(lambda value: [_event_of(value)])))
 
     @hookimpl
     def parse_error(self, head: ResponseHead, body: bytes) -> ProviderError | None:
@@ -238,22 +236,28 @@ def _event_of(value: Any) -> Event:
     return TextDelta(output) if isinstance(output, str) else ProviderData(value)
 
 
-def _parse_body(value: Any) -> list[Event]:
-    event = _event_of(value)
-    if type(event) is ProviderData:
-        raise UnexpectedContent("koala answered with JSON that holds no output", status=200)
-    return [event]
-
-
 def _error_in(value: Any, status: int) -> ProviderError | None:
-    """Make the error that an object with `error` or `message` and no output is; a list holds it as its first item."""
+    """Make the error that an object is which has an `error`, or a `message` and no output; a list holds it first."""
     if isinstance(value, list):
         value = next(iter(value), None)
-    if not isinstance(value, dict) or value.get("output"):
+    if not isinstance(value, dict) or (value.get("error") is None and value.get("message") is None):
         return None
     error = value.get("error")
-    inner = error if isinstance(error, dict) else value
-    words, code = inner.get("message") or error, inner.get("code")
-    if not words:
+    if not error and isinstance(value.get("output"), str):
         return None
+    inner = error if isinstance(error, dict) else value
+    words, code = inner.get("message") or error or "an error without words", inner.get("code")
     return ProviderError.from_status(status, f"koala: {words}", code=None if code is None else str(code))
+
+
+class Spoken(DecoderWrapper):
+    """Refuse an answer that ends without any text: Koala has no empty success."""
+
+    spoken = False
+
+    def transform(self, events: list[Event]) -> list[Event]:
+        """Look for text before the Finish."""
+        self.spoken = self.spoken or any(type(event) is TextDelta for event in events)
+        if events and type(events[-1]) is Finish and not self.spoken:
+            raise UnexpectedContent("koala's answer holds no text", status=200)
+        return events

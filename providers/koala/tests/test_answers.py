@@ -83,6 +83,21 @@ async def test_what_is_no_json_string_is_text_in_the_messages_dialect(data):
 
 
 @pytest.mark.parametrize("dialect", ["api", "website"])
+@pytest.mark.parametrize("value", [None, {"foo": 1}, 42])
+async def test_an_answer_without_text_is_no_success(dialect, value):
+    await failed(providerkit.UnexpectedContent, http(events(json.dumps(value))), dialect)
+
+
+@pytest.mark.parametrize("dialect", ["api", "website"])
+@pytest.mark.parametrize(
+    "value", [{"error": {}}, {"error": ""}, {"message": ""}, {"error": "no more leaves", "output": "p"}]
+)
+async def test_an_error_needs_no_words_to_be_one(dialect, value):
+    for body in (events(json.dumps(value)), json.dumps(value).encode()):
+        await failed(providerkit.ProviderError, http(body), dialect)
+
+
+@pytest.mark.parametrize("dialect", ["api", "website"])
 @pytest.mark.parametrize("data", ["Leaves.", '"open', '"a"\nb', "[DONE] ", "NaN"])
 async def test_what_is_no_json_is_malformed_in_the_others(dialect, data):
     error = await failed(providerkit.StreamMalformed, http(events('"I eat: "', data, '"more"')), dialect)
