@@ -84,8 +84,9 @@ class Client:
         never closed; `timeouts` are in seconds; `extensions`, names or objects, the first
         outermost, stand in for those of the Client.
 
-        Raises ConfigurationError, of the kind that says what to fix, before anything is
-        sent. The Run raises ProviderError, TransportError and StreamError.
+        Raises ConfigurationError, of the kind that says what to fix, here or as the Run
+        starts, before anything is sent. The Run raises ProviderError, TransportError and
+        StreamError, too.
         """
         options = RunOptions(
             provider=provider,

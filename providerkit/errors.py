@@ -1,7 +1,7 @@
 """Everything that providerkit raises on purpose, split by what the caller can do.
 
 ProviderKitError
-├── ConfigurationError          fix the call; nothing was sent
+├── ConfigurationError          fix the call, or the plugin
 │   ├── UnknownProvider         no such provider is installed
 │   ├── UnknownExtension        no such extension is installed
 │   ├── PluginError             a plugin is broken, or broke its contract
@@ -60,7 +60,7 @@ class ProviderKitError(Exception):
 
 
 class ConfigurationError(ProviderKitError):
-    """Tell the caller to fix the call; nothing was sent."""
+    """Tell the caller to fix the call; nothing was sent, but where a plugin broke in mid-answer."""
 
 
 class _NotInstalled(ConfigurationError):

@@ -43,7 +43,11 @@ class ProviderHooks(Protocol):
 
     @hookspec(firstresult=True)
     def describe(self, hook: Any) -> ProviderInfo:
-        """Describe the provider. Asked once, when it is loaded; a wrapper sees the ProviderInfo."""
+        """Describe the provider, always the same.
+
+        Asked as the provider is first used, with each set of extensions; a wrapper sees the
+        ProviderInfo.
+        """
 
     @hookspec(firstresult=True)
     def resolve_model(self, name: str | None, hook: Any) -> Model:

@@ -34,7 +34,9 @@ class Run:
 
     `async for` and `for` both give pieces of text; `events()` gives typed events in both
     ways. Nothing is sent before one of them starts, and a Run is started once. Leaving a
-    loop early closes the connection.
+    loop early closes the connection. It can be awaited, but is no coroutine: a task is made
+    of it by asyncio.ensure_future. Blocking calls hold up the thread they are made in, so
+    code on an event loop awaits instead.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The transport: the only module that opens sockets, and the only one that knows aiohttp.
+"""The transport: the only module that opens connections, and the only client of aiohttp's.
 
 aiohttp's traps are closed here: no total timeout, no reading by line, no redirects, no
 cookies, no compressed streams, and none of its exceptions gets out (their reprs hold the
