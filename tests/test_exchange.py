@@ -677,17 +677,6 @@ async def test_a_parse_that_gives_no_events_is_no_empty_success():
         await failure(providerkit.PluginError, ask(server.base_url, provider))
 
 
-async def test_a_status_that_is_known_outlives_the_clocks_of_content(monkeypatch):
-    async def stall(request, writer):
-        writer.write(b"HTTP/1.1 503 Words\r\nContent-Length: 9\r\n\r\n")
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr("providerkit.exchange.ERROR_BODY", 0.1)
-    short = providerkit.Timeouts(first_event=0.03)
-    async with serve(stall) as server:
-        await failure(providerkit.ServerError, ask(server.base_url, timeouts=short))
-
-
 async def test_a_transport_that_raises_on_leaving_hides_no_failure(caplog: pytest.LogCaptureFixture):
     canned = Canned(status=500, leaving=OSError(KEY))
     await failure(providerkit.ServerError, ask("http://nope.invalid", extensions=[Wrapping(canned)]))

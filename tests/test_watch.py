@@ -122,6 +122,12 @@ async def test_the_consumers_pauses_count_for_total_alone(clock: Clock):
     assert (error.clock, error.partial) == ("total", "a")
 
 
+async def test_a_status_that_is_known_outlives_the_clocks_of_content(clock: Clock):
+    head = b"HTTP/1.1 503 Words\r\nContent-Length: 9\r\n\r\n"
+    async with serve(script(clock, head, 100.0)) as server:
+        await failure(providerkit.ServerError, ask(server.base_url))
+
+
 async def test_total_fires_where_no_wait_gives_the_timer_a_turn(clock: Clock):
     watch = Watch(Timeouts(total=1))
     with watch:
