@@ -172,16 +172,36 @@ class Provider:
 
     def run(self, messages: Any = None, **options: Unpack[RunOptions]) -> Any:
         """Ask this provider; everything else is as in `providerkit.run`."""
+        if "provider" in options:
+            raise TypeError("run() of a Provider asks that provider; leave out provider=")
         options["provider"] = self._plugin
         return self._client.run(messages, **options)
 
-    def models(self, **options: Unpack[RunOptions]) -> Models:
+    def models(
+        self,
+        *,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        proxy: str | None = None,
+        connector: BaseConnector | None = None,
+        timeouts: Timeouts | None = None,
+        extensions: Iterable[str | object] | None = None,
+    ) -> Models:
         """List the provider's models, asking it where it can be asked, else from what its plugin knows.
 
-        `options` are those of `run`: api_key, base_url, headers, proxy, connector,
-        timeouts, extensions.
+        The options are those of `run`.
         """
-        options["provider"] = self._plugin
+        options = RunOptions(
+            provider=self._plugin,
+            api_key=api_key,
+            base_url=base_url,
+            headers=headers,
+            proxy=proxy,
+            connector=connector,
+            timeouts=timeouts,
+            extensions=extensions,
+        )
         prepared = self._client._prepare((Message("user", ""),), options)
         return Models(lambda: list_models(prepared.call, prepared.transport))
 

@@ -74,7 +74,7 @@ class Observers:
         for observer in self._observers:
             try:
                 getattr(observer, what, _ignore)(*facts)
-            except Exception as error:  # noqa: BLE001 - the plugin boundary: watching a call must not break it
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin boundary: watching a call must not break it
                 logger.warning("observer %s: %s raised %s", type(observer).__name__, what, type(error).__name__)
 
 
@@ -126,7 +126,7 @@ class Exchange:
         complete = self._answer is not None and self._answer.finished
         try:
             await self._leave(error or (None if complete else asyncio.CancelledError()))
-        except Exception as raised:  # noqa: BLE001 - the plugin boundary: what was answered stands
+        except (Exception, SystemExit) as raised:  # noqa: BLE001 - the plugin boundary: what was answered stands
             logger.warning("%s: closing raised %s", self._call.route, type(raised).__name__)
 
     async def _leave(self, failure: BaseException | None) -> None:

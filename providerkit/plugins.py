@@ -345,7 +345,7 @@ def _add_hookspecs(manager: pluggy.PluginManager, extension: Plugin) -> None:
         specs = extension.implementation.hookspecs()  # type: ignore[attr-defined]  # _marked has seen it
         if specs is not None:
             manager.add_hookspecs(specs)
-    except Exception as error:  # noqa: BLE001 - the plugin boundary: specs may be anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin boundary: specs may be anything
         failure = broken(
             extension.name, "its hookspecs can't be used", error, distribution=extension.distribution, hook="hookspecs"
         )

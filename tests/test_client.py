@@ -571,6 +571,15 @@ class TestProvider:
             chat = provider.run(base_url=base_url)
             assert "'hi'" in (await chat.send("hi")).text
 
+    def test_it_takes_no_other_provider_and_no_unknown_option(self):
+        provider = providerkit.provider(Parrot)
+        with pytest.raises(TypeError, match="leave out provider="):
+            provider.run("hi", provider="koala")
+        with pytest.raises(TypeError, match="temprature"):
+            provider.run("hi", temprature=1)
+        with pytest.raises(TypeError, match="foo"):
+            provider.models(foo=1)
+
     async def test_models_are_those_the_plugin_knows_where_it_cannot_be_asked(self):
         provider = providerkit.provider(Parrot)
         assert await provider.models() == (Model("grey"), Model("green"))

@@ -662,6 +662,19 @@ async def test_a_plugin_that_exits_does_not_take_the_program_with_it(hook):
     assert "SystemExit" in str(error)
 
 
+async def test_an_observer_that_exits_does_not_take_the_program_with_it():
+    class Leaving:
+        def __getattr__(self, what):
+            raise SystemExit(3)
+
+    async with serve(http(A)) as server:
+        assert (await ask(server.base_url, extensions=[Watching(Leaving())])).text == "a"
+
+
+async def test_a_transport_that_exits_on_leaving_does_not_take_the_program_with_it():
+    assert (await ask("http://nope.invalid", extensions=[Wrapping(Canned(leaving=SystemExit(3)))])).text == "a"
+
+
 async def test_a_decoder_that_exits_does_not_take_the_program_with_it():
     def leave(data, event):
         raise SystemExit(3)
