@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .client import Client, Models, Provider, provider, run
     from .conversation import Conversation
     from .decoders import ByContent, EventStream, JSONBody, JSONLines
+    from .discovery import providers
     from .errors import (
         AuthenticationError,
         BadRequest,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from .imitation import sandbox
     from .jsonlines import JSONLinesDecoder
     from .messages import Chat, ImagePart, Message, Model, Part, ProviderInfo, TextPart, Tool, ToolCall
-    from .plugins import activate, providers
+    from .plugins import activate
     from .policy import Limits, Timeouts
     from .runs import Run
     from .sse import ServerSentEvent, SSEDecoder
@@ -59,6 +60,7 @@ _MODULES = {
     "client": "Client Models Provider provider run",
     "conversation": "Conversation",
     "decoders": "ByContent EventStream JSONBody JSONLines",
+    "discovery": "providers",
     "errors": "AuthenticationError BadRequest ConfigurationError ConnectError ContentFiltered ContextLengthExceeded "
     "Disconnected InvalidMessages InvalidOption MissingAPIKey NotFound Overloaded PluginError ProviderError "
     "ProviderKitError QuotaExhausted RateLimited RunConsumed ServerError StreamError StreamMalformed StreamTruncated "
@@ -68,7 +70,7 @@ _MODULES = {
     "imitation": "sandbox",
     "jsonlines": "JSONLinesDecoder",
     "messages": "Chat ImagePart Message Model Part ProviderInfo TextPart Tool ToolCall",
-    "plugins": "activate providers",
+    "plugins": "activate",
     "policy": "Limits Timeouts",
     "runs": "Run",
     "sse": "SSEDecoder ServerSentEvent",

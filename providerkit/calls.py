@@ -9,10 +9,11 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from .discovery import providers
 from .errors import InvalidOption, UnknownProvider, UnsupportedFeature
 from .exchange import Call
 from .messages import OPTIONS, Chat, Message, ProviderInfo, Tool
-from .plugins import Plugin, active_extensions, assemble, find_provider, installed
+from .plugins import Plugin, active_extensions, assemble, find_provider
 from .policy import Limits, Timeouts
 from .transport import Connections, NetworkTransport, check_proxy
 from .wire import Endpoint, Secret
@@ -125,7 +126,7 @@ def find_route(options: RunOptions) -> tuple[Plugin, str | None]:
     name, slash, model = (model or "").partition("/")
     if slash:
         return find_provider(name), model
-    raise _unnamed(model=name, names=installed())
+    raise _unnamed(model=name, names=providers())
 
 
 def _unnamed(model: str, names: list[str]) -> UnknownProvider:

@@ -1,4 +1,4 @@
-"""Plugins: found by metadata alone, loaded one by one, each behind a fence of its own.
+"""Plugins: loaded one by one, each behind a fence of its own.
 
 Only the plugin that is named is imported; a broken one touches no other. `Hooks` is the
 typed face of pluggy: nothing else of the core calls it.
@@ -8,37 +8,34 @@ from __future__ import annotations
 
 import inspect
 import os
-import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from difflib import get_close_matches
 from functools import lru_cache
-from importlib import invalidate_caches
-from importlib.metadata import EntryPoint, distributions, entry_points
 from types import MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import pluggy
 
+from .discovery import EXTENSIONS, PROVIDERS, announced, distribution, installed, problem
 from .errors import InvalidOption, PluginError, ProviderError, ProviderKitError, UnknownExtension, UnknownProvider
 from .hookspecs import HOOKS, PROJECT, REQUIRED, ExtensionHooks, Observer, ProviderHooks, hookimpl
 from .messages import Chat, Model, ProviderInfo
 from .wire import Decoder, Endpoint, Request, ResponseHead
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from .transport import Transport
 
-PROVIDERS = "providerkit.providers"
-EXTENSIONS = "providerkit.extensions"
 EXTENSIONS_VARIABLE = "PROVIDERKIT_EXTENSIONS"
 
 T = TypeVar("T")
 
-_cache: dict[str, dict[str, tuple[EntryPoint, ...]]] = {}
 _loaded: dict[tuple[str, str], Plugin] = {}
 _lock = threading.RLock()
 _active: ContextVar[tuple[object, ...]] = ContextVar("providerkit_extensions", default=())
@@ -62,109 +59,6 @@ class Plugin:
         return id(self.implementation), self.name, self.distribution
 
 
-@attrs.frozen
-class Announcement:
-    """Say what the metadata of an installed package announces; `problem` where it can't work."""
-
-    name: str
-    distribution: str
-    version: str
-    problem: str | None = None
-
-
-def announcements(group: str = PROVIDERS) -> list[Announcement]:
-    """List what is installed, from metadata and without importing any of it."""
-    return [
-        _announcement(entry_point, _problem(entries) or _missing(entry_point))
-        for _, entries in sorted(_read(group).items())
-        for entry_point in entries
-    ]
-
-
-def _announcement(entry_point: EntryPoint, problem: str | None) -> Announcement:
-    metadata: Any = entry_point.dist.metadata if entry_point.dist is not None else {}  # it may be a ruin
-    name, version = metadata.get("Name", "unknown"), metadata.get("Version", "unknown")
-    return Announcement(entry_point.name, name, version, problem)
-
-
-def providers() -> list[str]:
-    """Name the installed providers, from metadata and without importing any of them."""
-    return installed(PROVIDERS)
-
-
-def installed(group: str = PROVIDERS) -> list[str]:
-    """Name what is installed, from metadata and without importing any of it."""
-    return sorted(_read(group))
-
-
-def _entries(group: str) -> dict[str, tuple[EntryPoint, ...]]:
-    return _cache[group] if group in _cache else _read(group)
-
-
-def _read(group: str) -> dict[str, tuple[EntryPoint, ...]]:
-    invalidate_caches()
-    found: dict[str, tuple[EntryPoint, ...]] = {}
-    for entry_point in _announced(group):
-        found[entry_point.name] = (*found.get(entry_point.name, ()), entry_point)
-    _cache[group] = found
-    return found
-
-
-def _announced(group: str) -> Iterable[EntryPoint]:
-    try:
-        return entry_points(group=group)
-    except Exception:  # noqa: BLE001 - one package with junk in its metadata fails them all
-        return _announced_one_by_one(group)
-
-
-def _announced_one_by_one(group: str) -> Iterator[EntryPoint]:
-    seen = set()
-    for distribution in distributions():
-        try:
-            metadata: Any = distribution.metadata
-            name, points = metadata.get("Name"), distribution.entry_points.select(group=group)
-        except Exception:  # noqa: BLE001, S112 - it announces nothing that can be read
-            continue
-        if name not in seen:  # the first on the path is the one that is imported
-            seen.add(name)
-            yield from points
-
-
-def _problem(entries: tuple[EntryPoint, ...]) -> str | None:
-    if len(entries) > 1:
-        owners = " and ".join(sorted(_distribution(entry_point) for entry_point in entries))
-        return f"{owners} both announce this name; uninstall one"
-    if entries[0].pattern.match(entries[0].value) is None:
-        return f"its entry point {entries[0].value!r} is not of the form 'module:name'"
-    return None
-
-
-def _missing(entry_point: EntryPoint) -> str | None:
-    return None if _is_findable(entry_point.module) else f"its module {entry_point.module!r} is not there"
-
-
-def _distribution(entry_point: EntryPoint) -> str:
-    announcement = _announcement(entry_point, None)
-    return f"{announcement.distribution} {announcement.version}"
-
-
-def _is_findable(module: str) -> bool:
-    """Look for a module without importing its parents, as importlib's own find_spec would."""
-    path: Sequence[str] | None = None
-    parts = module.split(".")
-    for end in range(1, len(parts) + 1):
-        name = ".".join(parts[:end])
-        specs = (finder.find_spec(name, path) for finder in sys.meta_path)
-        try:
-            spec = next((spec for spec in specs if spec is not None), None)
-        except KeyError:  # a namespace package within another can't be found before that is imported
-            return True
-        if spec is None:
-            return False
-        path = spec.submodule_search_locations or ()
-    return True
-
-
 def load(group: str, name: str) -> Plugin:
     """Import the one plugin of that name, once.
 
@@ -172,18 +66,15 @@ def load(group: str, name: str) -> Plugin:
     can't be loaded, with its distribution and the cause.
     """
     if (group, name) not in _loaded:
-        if name not in _entries(group):
-            invalidate_caches()
-            _read(group)  # it may have been installed since
-        entries = _entries(group).get(name)
-        if entries is None:
+        entries = announced(group, name)
+        if not entries:
             raise _unknown(group, name)
         _loaded.setdefault((group, name), _load(name, entries))  # another thread may have been faster
     return _loaded[group, name]
 
 
 def _unknown(group: str, name: str) -> ProviderKitError:
-    names = tuple(sorted(_entries(group)))
+    names = tuple(installed(group))
     what, error = ("provider", UnknownProvider) if group == PROVIDERS else ("extension", UnknownExtension)
     near = get_close_matches(name, names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else f"; {what}s are plugins that pip installs"
@@ -192,16 +83,16 @@ def _unknown(group: str, name: str) -> ProviderKitError:
 
 
 def _load(name: str, entries: tuple[EntryPoint, ...]) -> Plugin:
-    entry_point, distribution = entries[0], _distribution(entries[0])
-    problem = _problem(entries)
-    if problem is not None:
-        raise _refused(Plugin(name, None, distribution), problem)
+    origin = distribution(entries[0])
+    fault = problem(entries)
+    if fault is not None:
+        raise _refused(Plugin(name, None, origin), fault)
     try:
-        implementation = entry_point.load()
+        implementation = entries[0].load()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin boundary: an import may raise anything
-        failure = broken(name, "it can't be imported", error, distribution=distribution)
+        failure = broken(name, "it can't be imported", error, distribution=origin)
     else:
-        return _plugin(name, implementation, distribution)
+        return _plugin(name, implementation, origin)
     raise failure
 
 

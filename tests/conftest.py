@@ -4,10 +4,11 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from packages import flock, install, site
 
 from providerkit.testing.mocking import mocked
 
-__all__ = ["mocked"]
+__all__ = ["flock", "install", "mocked", "site"]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -14,8 +14,9 @@ from click.testing import CliRunner
 from loopback import chunked, serve
 from yarl import URL
 
-from providerkit import plugins
+from providerkit import discovery, plugins
 from providerkit.cli.main import main
+from providerkit.discovery import PROVIDERS
 
 ADDRESS = "https://koala.sh/api/gpt/"
 NO_PROMPT = 'Error: There is no PROMPT; try: providerkit run -p koala --sandbox "Hello". See: providerkit run --help\n'
@@ -271,14 +272,14 @@ async def test_a_refused_connection_shows_no_traceback():
 def announce(tmp_path, monkeypatch):
     """Install packages by their metadata alone."""
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(plugins, "_cache", {})
+    monkeypatch.setattr(discovery, "_cache", {})
     monkeypatch.setattr(plugins, "_loaded", {})
 
     def announce(distribution, entry_point, code=None):
         info = tmp_path / f"{distribution}-2.1.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 2.1\n")
-        (info / "entry_points.txt").write_text(f"[{plugins.PROVIDERS}]\n{entry_point}\n")
+        (info / "entry_points.txt").write_text(f"[{PROVIDERS}]\n{entry_point}\n")
         if code is not None:
             (tmp_path / f"{distribution}.py").write_text(code)
 
@@ -333,7 +334,7 @@ def test_providers_lists_those_that_support_a_feature(announce):
 
 
 def test_providers_says_what_to_install_where_nothing_is(monkeypatch):
-    monkeypatch.setattr("providerkit.cli.main.announcements", lambda group: [])
+    monkeypatch.setattr("providerkit.cli.main.announcements", list)
     expected = "No provider is installed; try: pip install providerkit-koala\n"
     assert call("providers") == (0, "", expected)
 

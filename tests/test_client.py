@@ -290,7 +290,7 @@ class TestOptions:
             providerkit.run("hi", model="gpt-4o")
 
     def test_no_provider_and_none_installed_says_how_to_get_one(self, monkeypatch):
-        monkeypatch.setattr("providerkit.calls.installed", list)
+        monkeypatch.setattr("providerkit.calls.providers", list)
         with pytest.raises(providerkit.UnknownProvider, match="none is installed"):
             providerkit.run("hi")
 

@@ -16,6 +16,7 @@ FLOORS = {
     "sse": 1,
     "jsonlines": 1,
     "decoders": 2,
+    "discovery": 2,
     "hookspecs": 2,
     "policy": 2,
     "plugins": 3,

@@ -1,16 +1,13 @@
 """Plugins: found by metadata, loaded one by one, refused with a reason, asked through their extensions."""
 
-import subprocess
 import sys
-from importlib.metadata import entry_points
-from pathlib import Path
-from types import ModuleType
 
 import aiohttp.web
 import attrs
 import pytest
 from asking import Told
 from loopback import http, serve
+from packages import announce, imported
 from parrots import Parrot
 
 import providerkit
@@ -25,61 +22,15 @@ from providerkit import (
     UnknownExtension,
     UnknownProvider,
     hookimpl,
-    plugins,
 )
-from providerkit.plugins import EXTENSIONS, PROVIDERS, active_extensions, announcements, assemble, find_provider, load
+from providerkit.discovery import EXTENSIONS, PROVIDERS, announcements, installed
+from providerkit.plugins import active_extensions, assemble, find_provider, load
 
 CHAT = providerkit.Chat((Message("user", "hi"),))
 GREY = Model("grey")
 ENDPOINT = Endpoint("http://parrot.invalid")
 HEAD = ResponseHead(200)
 ANSWER = http(b'data: "squawk"\n\n')
-
-
-def announce(folder, name, value, *, group=PROVIDERS, distribution="birds"):
-    """Write the metadata of an installed package that has one plugin."""
-    info = folder / f"{distribution}-1.0.dist-info"
-    info.mkdir(exist_ok=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {value}\n")
-
-
-def forget():
-    plugins._cache.clear()
-    plugins._loaded.clear()
-    plugins._assemble.cache_clear()
-    plugins._instance_of.cache_clear()
-
-
-@pytest.fixture
-def site(tmp_path, monkeypatch):
-    """Give a folder to install packages into; nothing that is imported from it outlives the test."""
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delenv("PROVIDERKIT_EXTENSIONS", raising=False)
-    before = set(sys.modules)
-    forget()
-    yield tmp_path
-    for module in set(sys.modules) - before:
-        if (getattr(sys.modules[module], "__file__", None) or "").startswith(str(tmp_path)):
-            del sys.modules[module]
-    forget()
-
-
-@pytest.fixture
-def install(site, monkeypatch):
-    """Install a plugin: code to import, or what its module holds; give the module's name."""
-
-    def install(name, plugin, *, distribution="birds", group=PROVIDERS):
-        module = f"{distribution}_module"
-        if isinstance(plugin, str):
-            (site / f"{module}.py").write_text(plugin)
-        else:
-            monkeypatch.setitem(sys.modules, module, ModuleType(module))
-            sys.modules[module].Plugin = plugin
-        announce(site, name, f"{module}:Plugin", distribution=distribution, group=group)
-        return module
-
-    return install
 
 
 def parrot(**members):
@@ -119,93 +70,20 @@ class Loudspeaker:
         return self.inner.send(request)
 
 
-@pytest.fixture
-def flock(tmp_path):
-    """Install twenty providers, one of them broken, for another process."""
-    for number in range(20):
-        announce(tmp_path, f"bird{number}", f"bird_{number}:Plugin", distribution=f"birds{number}")
-        code = "raise RuntimeError" if number == 13 else "from parrots import Parrot as Plugin"
-        (tmp_path / f"bird_{number}.py").write_text(code)
-    return tmp_path
-
-
-def imported(flock, code):
-    """Run code in another process, and give the modules of providers that it has imported."""
-    path = f"import sys; sys.path[:0] = [{str(flock)!r}, {str(Path(__file__).parent)!r}]"
-    look = "print(*(name for name in sys.modules if name.startswith('bird_')))"
-    code = f"{path}\nfrom providerkit import plugins\n{code}\n{look}"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stderr == ""
-    return done.stdout.split()
-
-
-def test_listing_imports_nothing(flock):
-    all_are_listed = "assert {f'bird{number}' for number in range(20)} <= set(plugins.providers())"
-    assert imported(flock, all_are_listed) == []
-    assert imported(flock, "assert len(plugins.announcements()) >= 20") == []
-
-
 def test_only_the_one_that_is_named_is_imported(flock):
     assert imported(flock, f"plugins.load({PROVIDERS!r}, 'bird7')") == ["bird_7"]
-
-
-def problems():
-    return {found.name: found.problem for found in announcements()}
-
-
-def test_a_package_whose_metadata_is_a_ruin_is_listed_all_the_same(site):
-    announce(site, "parrot", "birds_module:Parrot")
-    (site / "birds-1.0.dist-info" / "METADATA").write_text("")
-    (found,) = (one for one in announcements() if one.name == "parrot")
-    assert (found.distribution, found.version) == ("unknown", "unknown")
-
-
-def test_a_package_with_junk_in_its_metadata_touches_no_other(site, tmp_path_factory, monkeypatch):
-    announce(site, "parrot", "birds_module:Parrot")
-    announce(site, "junk", "junk_module:Junk", distribution="junk")
-    (site / "junk-1.0.dist-info" / "entry_points.txt").write_text("[anything]\njunk\n")
-    second = tmp_path_factory.mktemp("second")
-    announce(second, "parrot", "second:Parrot")
-    monkeypatch.setattr(sys, "path", [*sys.path, str(second)])
-    with pytest.raises(TypeError):
-        entry_points(group=PROVIDERS)
-    assert [found.name for found in announcements()] == ["koala", "parrot"]
-
-
-def test_a_package_is_listed_with_its_version(site):
-    announce(site, "parrot", "birds:Parrot")
-    assert ("parrot", "birds", "1.0") in {(found.name, found.distribution, found.version) for found in announcements()}
-
-
-@pytest.mark.parametrize(
-    ("value", "problem"),
-    [
-        ("birds", None),
-        ("birds:Plugin", None),
-        ("forest.trees.nests:Plugin", None),
-        ("not a module", "its entry point 'not a module' is not of the form 'module:name'"),
-        ("gone:Plugin", "its module 'gone' is not there"),
-        ("birds.nests:Plugin", "its module 'birds.nests' is not there"),
-    ],
-)
-def test_the_listing_says_what_metadata_alone_shows(site, value, problem):
-    for module in ("birds.py", "nests.py", "forest/trees/nests.py"):
-        (site / module).parent.mkdir(parents=True, exist_ok=True)
-        (site / module).write_text("raise RuntimeError")
-    announce(site, "parrot", value)
-    assert problems()["parrot"] == problem
 
 
 def test_a_provider_that_is_installed_later_is_found(install):
     with pytest.raises(UnknownProvider):
         load(PROVIDERS, "parrot")
-    assert "parrot" not in plugins.providers()
+    assert "parrot" not in providerkit.providers()
     install("parrot", Parrot)
     assert load(PROVIDERS, "parrot").distribution == "birds 1.0"
     install("macaw", Parrot, distribution="macaws")
-    assert "macaw" in plugins.providers()
+    assert "macaw" in providerkit.providers()
     install("amazon", Parrot, distribution="amazons")
-    assert "amazon" in problems()
+    assert "amazon" in {found.name for found in announcements()}
 
 
 def test_an_unknown_provider_names_what_is_installed_and_the_nearest(install):
@@ -226,7 +104,7 @@ def test_an_unknown_extension_says_what_they_are(site):
         UnknownExtension, match=r"no extension 'zebra'; .*extensions are plugins that pip installs"
     ) as caught:
         load(EXTENSIONS, "zebra")
-    assert (caught.value.name, list(caught.value.installed)) == ("zebra", plugins.installed(EXTENSIONS))
+    assert (caught.value.name, list(caught.value.installed)) == ("zebra", installed(EXTENSIONS))
 
 
 def test_a_class_is_instantiated_once(install):

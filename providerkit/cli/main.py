@@ -17,8 +17,8 @@ import click
 
 import providerkit
 
+from ..discovery import announcements
 from ..messages import FEATURES
-from ..plugins import PROVIDERS, announcements
 
 
 class Commands(click.Group):
@@ -171,7 +171,7 @@ def providers(*, load: bool, supports: str | None) -> None:
     Example: providerkit providers
     """
     rows = []
-    for found in announcements(PROVIDERS):
+    for found in announcements():
         problem = found.problem
         info = None
         if (load or supports) and problem is None:

@@ -1,0 +1,62 @@
+"""Discovery: what is installed is read from metadata alone, and a ruin in it touches no other package."""
+
+import sys
+from importlib.metadata import entry_points
+
+import pytest
+from packages import announce, imported
+
+from providerkit.discovery import PROVIDERS, announcements
+
+
+def test_listing_imports_nothing(flock):
+    all_are_listed = "assert {f'bird{number}' for number in range(20)} <= set(discovery.providers())"
+    assert imported(flock, all_are_listed) == []
+    assert imported(flock, "assert len(discovery.announcements()) >= 20") == []
+
+
+def problems():
+    return {found.name: found.problem for found in announcements()}
+
+
+def test_a_package_whose_metadata_is_a_ruin_is_listed_all_the_same(site):
+    announce(site, "parrot", "birds_module:Parrot")
+    (site / "birds-1.0.dist-info" / "METADATA").write_text("")
+    (found,) = (one for one in announcements() if one.name == "parrot")
+    assert (found.distribution, found.version) == ("unknown", "unknown")
+
+
+def test_a_package_with_junk_in_its_metadata_touches_no_other(site, tmp_path_factory, monkeypatch):
+    announce(site, "parrot", "birds_module:Parrot")
+    announce(site, "junk", "junk_module:Junk", distribution="junk")
+    (site / "junk-1.0.dist-info" / "entry_points.txt").write_text("[anything]\njunk\n")
+    second = tmp_path_factory.mktemp("second")
+    announce(second, "parrot", "second:Parrot")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(second)])
+    with pytest.raises(TypeError):
+        entry_points(group=PROVIDERS)
+    assert [found.name for found in announcements()] == ["koala", "parrot"]
+
+
+def test_a_package_is_listed_with_its_version(site):
+    announce(site, "parrot", "birds:Parrot")
+    assert ("parrot", "birds", "1.0") in {(found.name, found.distribution, found.version) for found in announcements()}
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("birds", None),
+        ("birds:Plugin", None),
+        ("forest.trees.nests:Plugin", None),
+        ("not a module", "its entry point 'not a module' is not of the form 'module:name'"),
+        ("gone:Plugin", "its module 'gone' is not there"),
+        ("birds.nests:Plugin", "its module 'birds.nests' is not there"),
+    ],
+)
+def test_the_listing_says_what_metadata_alone_shows(site, value, problem):
+    for module in ("birds.py", "nests.py", "forest/trees/nests.py"):
+        (site / module).parent.mkdir(parents=True, exist_ok=True)
+        (site / module).write_text("raise RuntimeError")
+    announce(site, "parrot", value)
+    assert problems()["parrot"] == problem
