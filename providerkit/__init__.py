@@ -7,6 +7,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from importlib.metadata import version
 
+    from .calls import Route
     from .client import Client, Models, Provider, provider, run
     from .conversation import Conversation
     from .decoders import ByContent, EventStream, JSONBody, JSONLines
@@ -42,13 +43,24 @@ if TYPE_CHECKING:
         UnknownProvider,
         UnsupportedFeature,
     )
-    from .events import Attempt, Event, Finish, ProviderData, ReasoningDelta, Reply, TextDelta, ToolCallDelta, Usage
+    from .events import (
+        Attempt,
+        Event,
+        Finish,
+        ProviderData,
+        ReasoningDelta,
+        Reply,
+        Restart,
+        TextDelta,
+        ToolCallDelta,
+        Usage,
+    )
     from .hookspecs import Observer, hookimpl, hookspec
     from .imitation import sandbox
     from .jsonlines import JSONLinesDecoder
     from .messages import Chat, ImagePart, Message, Model, Part, ProviderInfo, TextPart, Tool, ToolCall
     from .plugins import activate
-    from .policy import Limits, Timeouts
+    from .policy import Clock, Limits, Retry, Timeouts
     from .runs import Run
     from .sse import ServerSentEvent, SSEDecoder
     from .transport import Response, Transport
@@ -57,6 +69,7 @@ if TYPE_CHECKING:
     __version__ = version("providerkit-core")
 
 _MODULES = {
+    "calls": "Route",
     "client": "Client Models Provider provider run",
     "conversation": "Conversation",
     "decoders": "ByContent EventStream JSONBody JSONLines",
@@ -65,13 +78,13 @@ _MODULES = {
     "Disconnected InvalidMessages InvalidOption MissingAPIKey NotFound Overloaded PluginError ProviderError "
     "ProviderKitError QuotaExhausted RateLimited RunConsumed ServerError StreamError StreamMalformed StreamTruncated "
     "TimedOut TransportError UnexpectedContent UnknownExtension UnknownModel UnknownProvider UnsupportedFeature",
-    "events": "Attempt Event Finish ProviderData ReasoningDelta Reply TextDelta ToolCallDelta Usage",
+    "events": "Attempt Event Finish ProviderData ReasoningDelta Reply Restart TextDelta ToolCallDelta Usage",
     "hookspecs": "Observer hookimpl hookspec",
     "imitation": "sandbox",
     "jsonlines": "JSONLinesDecoder",
     "messages": "Chat ImagePart Message Model Part ProviderInfo TextPart Tool ToolCall",
     "plugins": "activate",
-    "policy": "Limits Timeouts",
+    "policy": "Clock Limits Retry Timeouts",
     "runs": "Run",
     "sse": "SSEDecoder ServerSentEvent",
     "transport": "Response Transport",
@@ -86,6 +99,7 @@ __all__ = [
     "ByContent",
     "Chat",
     "Client",
+    "Clock",
     "ConfigurationError",
     "ConnectError",
     "ContentFiltered",
@@ -127,6 +141,9 @@ __all__ = [
     "Request",
     "Response",
     "ResponseHead",
+    "Restart",
+    "Retry",
+    "Route",
     "Run",
     "RunConsumed",
     "SSEDecoder",

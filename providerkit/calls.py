@@ -14,17 +14,31 @@ from .errors import InvalidOption, UnknownProvider, UnsupportedFeature
 from .exchange import Call
 from .messages import OPTIONS, Chat, Message, ProviderInfo, Tool
 from .plugins import Plugin, active_extensions, assemble, find_provider
-from .policy import Limits, Timeouts
+from .policy import Clock, Health, Limits, Retry, Timeouts
 from .transport import Connections, NetworkTransport, check_proxy
-from .wire import Endpoint, Secret
+from .wire import Endpoint, Headers, Secret
 
 if TYPE_CHECKING:
     from aiohttp import BaseConnector
 
 T = TypeVar("T")
 
+INTERRUPTS = ("raise", "restart")
 
-class RunOptions(TypedDict, total=False):
+
+class EndpointOptions(TypedDict, total=False):
+    """The options of `run` that say how a provider is reached, by name."""
+
+    api_key: str | None
+    base_url: str | None
+    headers: Mapping[str, str] | None
+    proxy: str | None
+    connector: BaseConnector | None
+    timeouts: Timeouts | None
+    extensions: Iterable[str | object] | None
+
+
+class RunOptions(EndpointOptions, total=False):
     """The options of `run`, by name."""
 
     provider: str | object | None
@@ -38,13 +52,30 @@ class RunOptions(TypedDict, total=False):
     stop: str | Iterable[str]
     seed: int | None
     extra: Mapping[str, Any] | None
-    api_key: str | None
-    base_url: str | None
-    headers: Mapping[str, str] | None
-    proxy: str | None
-    connector: BaseConnector | None
-    timeouts: Timeouts | None
-    extensions: Iterable[str | object] | None
+    fallback: str | Route | Iterable[str | tuple[str | object, str | None] | Route]
+    retry: Retry | None
+    on_interrupt: str
+
+
+def _shown_headers(headers: Mapping[str, str] | None) -> str:
+    return repr(Headers(headers)) if headers else "None"
+
+
+@attrs.frozen
+class Route:
+    """Name a provider and one of its models, for `fallback`; None is the provider's default.
+
+    `api_key`, `base_url`, `headers` and `extra` are as in `run`, for this route alone.
+    Without them it has those of the call where it is of the same provider, else none of
+    them: no provider is ever given what was meant for another.
+    """
+
+    provider: str | object
+    model: str | None = None
+    api_key: str | None = attrs.field(default=None, kw_only=True, repr=False)
+    base_url: str | None = attrs.field(default=None, kw_only=True)
+    headers: Mapping[str, str] | None = attrs.field(default=None, kw_only=True, repr=_shown_headers)
+    extra: Mapping[str, Any] | None = attrs.field(default=None, kw_only=True)
 
 
 @attrs.frozen
@@ -54,16 +85,28 @@ class Settings:
     timeouts: Timeouts
     limits: Limits
     extensions: Iterable[str | object]
+    retry: Retry
+    clock: Clock
+    health: Health
     connections: Connections
 
 
 @attrs.frozen
 class PreparedCall:
-    """Hold a call that is ready to start, and the extensions that it was prepared with."""
+    """Hold a call that is ready to start: what to ask on each of its routes, the first of which is tried first."""
 
-    call: Call
+    routes: tuple[Call, ...]
     extensions: tuple[Plugin, ...]
     transport: NetworkTransport
+    retry: Retry
+    clock: Clock
+    health: Health
+    restarts: bool
+
+    @property
+    def first(self) -> Call:
+        """Give what to ask on the route that was named first."""
+        return self.routes[0]
 
 
 def prepare(
@@ -72,35 +115,56 @@ def prepare(
     """Resolve a call, or keep the earlier one where nothing has changed since."""
     named = options.get("extensions")
     extensions = active_extensions(settings.extensions if named is None else named)
-    if earlier and earlier.extensions == extensions and earlier.call.chat.messages == messages:
+    if earlier and earlier.extensions == extensions and earlier.first.chat.messages == messages:
         return earlier
     proxy = options.get("proxy")
     check_proxy(proxy)
-    call = _resolve(settings, messages, options, extensions)
-    transport = NetworkTransport(
-        settings.connections, connect=call.timeouts.connect, proxy=proxy, connector=options.get("connector")
+    timeouts = checked("timeouts", options.get("timeouts"), Timeouts) or settings.timeouts
+    return PreparedCall(
+        routes=_resolve(settings, messages, options, timeouts, extensions),
+        extensions=extensions,
+        transport=NetworkTransport(
+            settings.connections, connect=timeouts.connect, proxy=proxy, connector=options.get("connector")
+        ),
+        retry=checked("retry", options.get("retry"), Retry) or settings.retry,
+        clock=settings.clock,
+        health=settings.health,
+        restarts=_restarts(options.get("on_interrupt", "raise")),
     )
-    return PreparedCall(call, extensions, transport)
+
+
+def _restarts(on_interrupt: object) -> bool:
+    if on_interrupt not in INTERRUPTS:
+        raise InvalidOption(f"on_interrupt is {on_interrupt!r}; it takes 'raise' or 'restart'", option="on_interrupt")
+    return on_interrupt == "restart"
 
 
 def _resolve(
-    settings: Settings, messages: tuple[Message, ...], options: RunOptions, extensions: tuple[Plugin, ...]
-) -> Call:
-    plugin, model = find_route(options)
-    hooks = assemble(plugin, extensions)
+    settings: Settings,
+    messages: tuple[Message, ...],
+    options: RunOptions,
+    timeouts: Timeouts,
+    extensions: tuple[Plugin, ...],
+) -> tuple[Call, ...]:
     given: dict[str, Any] = {name: value for name, value in options.items() if name in OPTIONS}
-    chat = Chat(messages, **given)
-    _check_supported(chat, hooks.info)
-    endpoint = _endpoint(hooks.info, options)
-    return Call(
-        hooks=hooks,
-        chat=chat,
-        model=hooks.resolve_model(model),
-        endpoint=endpoint,
-        timeouts=checked("timeouts", options.get("timeouts"), Timeouts) or settings.timeouts,
-        limits=settings.limits,
-        secrets=tuple(_secrets(endpoint, options.get("proxy"))),
-    )
+    calls = []
+    for plugin, route in _routes(options):
+        hooks = assemble(plugin, extensions)
+        chat = Chat(messages, **(given | {"extra": route.extra}))
+        _check_supported(chat, hooks.info)
+        calls.append(
+            Call(
+                hooks=hooks,
+                chat=chat,
+                model=hooks.resolve_model(route.model),
+                endpoint=_endpoint(hooks.info, route),
+                timeouts=timeouts,
+                limits=settings.limits,
+                clock=settings.clock,
+            )
+        )
+    secrets = tuple(_secrets([call.endpoint for call in calls], options.get("proxy")))
+    return tuple(attrs.evolve(call, secrets=secrets) for call in calls)
 
 
 def reusable(options: RunOptions) -> RunOptions:
@@ -114,6 +178,13 @@ def checked(option: str, value: T | None, kind: type[T]) -> T | None:
     if value is not None and not isinstance(value, kind):
         raise InvalidOption(f"{option} is {value!r}; it takes a providerkit.{kind.__name__}", option=option)
     return value
+
+
+def check_known(options: Mapping[str, object], kind: type[EndpointOptions], function: str) -> None:
+    """Raise the TypeError that Python raises where a function is given a keyword that it does not take."""
+    for option in options:
+        if option not in kind.__annotations__:
+            raise TypeError(f"{function}() got an unexpected keyword argument {option!r}")
 
 
 def find_route(options: RunOptions) -> tuple[Plugin, str | None]:
@@ -138,6 +209,42 @@ def _unnamed(model: str, names: list[str]) -> UnknownProvider:
     )
 
 
+def _routes(options: RunOptions) -> Iterator[tuple[Plugin, Route]]:
+    """Find every route, each with what it may be given of the call's own."""
+    plugin, model = find_route(options)
+    own: dict[str, Any] = {name: options.get(name) for name in ("api_key", "base_url", "headers", "extra")}
+    yield plugin, Route(plugin, model, **own)
+    for item in _items(options.get("fallback", ())):
+        route = _parse_route(item)
+        other = find_provider(route.provider)
+        if other == plugin:
+            route = attrs.evolve(route, **{name: value for name, value in own.items() if getattr(route, name) is None})
+        yield other, route
+
+
+def _items(fallback: Any) -> Iterable[Any]:
+    if isinstance(fallback, (str, Route)):
+        return (fallback,)
+    if not isinstance(fallback, Iterable):
+        raise InvalidOption(f"fallback is {fallback!r}; it takes a list of routes", option="fallback")
+    return fallback
+
+
+def _parse_route(item: object) -> Route:
+    match item:
+        case Route():
+            return item
+        case str():
+            name, _, model = item.partition("/")
+            return Route(name, model or None)
+        case (provider, (str() | None) as model):
+            return Route(provider, model)
+    raise InvalidOption(
+        f"fallback holds {item!r}; a route is 'provider/model', 'provider', a pair (provider, model) or a Route",
+        option="fallback",
+    )
+
+
 def _check_supported(chat: Chat, info: ProviderInfo) -> None:
     for option in chat.features():
         if option not in info.supports:
@@ -148,25 +255,25 @@ def _check_supported(chat: Chat, info: ProviderInfo) -> None:
             )
 
 
-def _endpoint(info: ProviderInfo, options: RunOptions) -> Endpoint:
-    given = options.get("base_url")
-    base_url = info.default_base_url if given is None else given
+def _endpoint(info: ProviderInfo, route: Route) -> Endpoint:
+    base_url = info.default_base_url if route.base_url is None else route.base_url
     if base_url is None:
         raise InvalidOption(f"{info.name} has no address of its own; say base_url=", option="base_url")
-    key = options.get("api_key")
+    key = route.api_key
     if key is None and info.api_key_env:
         key = os.environ.get(info.api_key_env) or None
-    return Endpoint(base_url, None if key is None else Secret(key), options.get("headers"))
+    return Endpoint(base_url, None if key is None else Secret(key), route.headers)
 
 
 _TELLING = 6  # characters; a shorter header value could be a part of any word
 
 
-def _secrets(endpoint: Endpoint, proxy: str | None) -> Iterator[str]:
+def _secrets(endpoints: Iterable[Endpoint], proxy: str | None) -> Iterator[str]:
     """Give every text that no error may show."""
-    if endpoint.api_key is not None:
-        yield endpoint.api_key.reveal()
-    for value in endpoint.headers.values():
-        yield from (text for text in (value, value.rpartition(" ")[2]) if len(text) >= _TELLING)
+    for endpoint in endpoints:
+        if endpoint.api_key is not None:
+            yield endpoint.api_key.reveal()
+        for value in endpoint.headers.values():
+            yield from (text for text in (value, value.rpartition(" ")[2]) if len(text) >= _TELLING)
     if proxy is not None and (password := urlsplit(proxy).password):
         yield password

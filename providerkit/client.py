@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, cast, overload
 
 from . import sync
-from .calls import PreparedCall, RunOptions, Settings, checked, prepare, reusable
+from .calls import EndpointOptions, PreparedCall, Route, RunOptions, Settings, check_known, checked, prepare, reusable
 from .conversation import Conversation
 from .errors import ConfigurationError
 from .exchange import list_models
 from .messages import Message, Model, Prompt, Tool, parse_messages
 from .plugins import Plugin, assemble, find_provider
-from .policy import Limits, Timeouts
+from .policy import Clock, Health, Limits, Retry, Timeouts
 from .runs import Run
 from .transport import Connections
+from .watch import LoopClock
 
 if TYPE_CHECKING:
     from aiohttp import BaseConnector
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
 class Client:
     """Run chats with settings of its own; its runs share pooled connections.
 
-    `timeouts`, `limits` and `extensions` hold for every run that does not name its own.
-    Use it as a context manager, async or blocking: leaving closes its connections.
+    `timeouts`, `limits`, `extensions` and `retry` hold for every run that does not name its
+    own. It knows which routes are down, and what retries may still cost a host, for all its
+    runs. `clock` keeps its time; tests pass their own. Use it as a context manager, async or
+    blocking: leaving closes its connections.
     """
 
     def __init__(
@@ -34,6 +37,8 @@ class Client:
         timeouts: Timeouts | None = None,
         limits: Limits | None = None,
         extensions: Iterable[str | object] = (),
+        retry: Retry | None = None,
+        clock: Clock | None = None,
     ) -> None:
         limits = checked("limits", limits, Limits) or Limits()
         self._settings = Settings(
@@ -42,6 +47,9 @@ class Client:
             extensions=extensions
             if isinstance(extensions, str) or not isinstance(extensions, Iterable)
             else tuple(extensions),
+            retry=checked("retry", retry, Retry) or Retry(),
+            clock=clock or LoopClock(),
+            health=Health(),
             connections=Connections(limits),
         )
 
@@ -71,6 +79,9 @@ class Client:
         connector: BaseConnector | None = None,
         timeouts: Timeouts | None = None,
         extensions: Iterable[str | object] | None = None,
+        fallback: str | Route | Iterable[str | tuple[str | object, str | None] | Route] = (),
+        retry: Retry | None = None,
+        on_interrupt: str = "raise",
     ) -> Run | Conversation:
         """Ask a provider, and give a Run: iterate it, await it, or call its `result()`.
 
@@ -83,6 +94,13 @@ class Client:
         others; `proxy` is http, https or socks; a `connector` of aiohttp is used and
         never closed; `timeouts` are in seconds; `extensions`, names or objects, the first
         outermost, stand in for those of the Client.
+
+        `fallback` names further routes, tried in turn where one can't answer: each
+        "provider/model", "provider", a pair (provider, model) or a Route. `retry` says how
+        often one route is tried. What breaks before its first content is repaired out of
+        sight, and so is all that breaks where the whole answer is awaited. A streamed
+        answer that breaks off later is an error that holds what had come, or with
+        `on_interrupt="restart"` begins again: `events()` then gives a Restart.
 
         Raises ConfigurationError, of the kind that says what to fix, here or as the Run
         starts, before anything is sent. The Run raises ProviderError, TransportError and
@@ -107,6 +125,9 @@ class Client:
             connector=connector,
             timeouts=timeouts,
             extensions=extensions,
+            fallback=fallback,
+            retry=retry,
+            on_interrupt=on_interrupt,
         )
         if messages is None:
             return Conversation(self, options)
@@ -177,33 +198,17 @@ class Provider:
         options["provider"] = self._plugin
         return self._client.run(messages, **options)
 
-    def models(
-        self,
-        *,
-        api_key: str | None = None,
-        base_url: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        proxy: str | None = None,
-        connector: BaseConnector | None = None,
-        timeouts: Timeouts | None = None,
-        extensions: Iterable[str | object] | None = None,
-    ) -> Models:
+    def models(self, **options: Unpack[EndpointOptions]) -> Models:
         """List the provider's models, asking it where it can be asked, else from what its plugin knows.
 
-        The options are those of `run`.
+        The options are those of `run` that say how it is reached: `api_key`, `base_url`,
+        `headers`, `proxy`, `connector`, `timeouts`, `extensions`.
         """
-        options = RunOptions(
-            provider=self._plugin,
-            api_key=api_key,
-            base_url=base_url,
-            headers=headers,
-            proxy=proxy,
-            connector=connector,
-            timeouts=timeouts,
-            extensions=extensions,
+        check_known(options, EndpointOptions, "models")
+        prepared = self._client._prepare(
+            (Message("user", ""),), cast("RunOptions", {"provider": self._plugin, **options})
         )
-        prepared = self._client._prepare((Message("user", ""),), options)
-        return Models(lambda: list_models(prepared.call, prepared.transport))
+        return Models(lambda: list_models(prepared.first, prepared.transport))
 
 
 _default = Client()

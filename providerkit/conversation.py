@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
-from .calls import RunOptions, find_route, reusable
+from .calls import RunOptions, check_known, find_route, reusable
 from .errors import RunConsumed
 from .messages import Message, parse_messages
 from .runs import Run
@@ -40,9 +40,7 @@ class Conversation:
         finished; a Run that fails or is abandoned leaves it as it was. Starting a second
         one while one runs raises RunConsumed.
         """
-        for option in options:
-            if option not in RunOptions.__annotations__:
-                raise TypeError(f"send() got an unexpected keyword argument {option!r}")
+        check_known(options, RunOptions, "send")
         return self._client._ask(parse_messages(message), {**self._options, **options}, self)
 
     def reset(self) -> None:

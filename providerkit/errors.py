@@ -142,7 +142,8 @@ class ProviderError(ProviderKitError):
 
     `status` is the HTTP status (200 where the refusal came inside an answer), `code` the
     provider's own word for it, `request_id` the provider's name for the request,
-    `retry_after` the seconds it asks to wait, `provider` its name; each None where unknown.
+    `retry_after` the seconds it asks to wait, `should_retry` whether it says that trying
+    again may help, `provider` its name; each None where unknown.
     """
 
     def __init__(
@@ -153,6 +154,7 @@ class ProviderError(ProviderKitError):
         code: str | None = None,
         request_id: str | None = None,
         retry_after: float | None = None,
+        should_retry: bool | None = None,
         provider: str | None = None,
     ) -> None:
         super().__init__(message)
@@ -160,6 +162,7 @@ class ProviderError(ProviderKitError):
         self.code = code
         self.request_id = request_id
         self.retry_after = retry_after
+        self.should_retry = should_retry
         self.provider = provider
 
     @classmethod

@@ -74,7 +74,18 @@ class Finish:
     proven: bool = True
 
 
-Event: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | Usage | ProviderData | Finish
+@attrs.frozen
+class Restart:
+    """Say that the answer begins again, on `route` ("provider/model"): what came before is void.
+
+    `error` is what broke it. Only a Run with `on_interrupt="restart"` gives this.
+    """
+
+    route: str
+    error: ProviderKitError
+
+
+Event: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | Usage | ProviderData | Restart | Finish
 
 
 @attrs.frozen
@@ -130,17 +141,22 @@ class _PartialCall:
 class Transcript:
     """Collect what has come of one run; in memory little more than the text itself."""
 
-    def __init__(self, provider: str | None = None, model: str | None = None) -> None:
+    def __init__(self) -> None:
+        self.attempts: list[Attempt] = []
+        self.begin()
+
+    def begin(self, provider: str | None = None, model: str | None = None) -> None:
+        """Forget all but the attempts: another one begins."""
         self.provider = provider
         self.model = model
         self.request_id: str | None = None
         self.source: str | None = None
-        self.attempts: list[Attempt] = []
         self._text = StringIO(newline="")
         self._reasoning = StringIO(newline="")
         self._tool_calls: dict[int, _PartialCall] = {}
         self._usage: Usage | None = None
         self._finish: Finish | None = None
+        self.has_content = False
 
     @property
     def finished(self) -> bool:
@@ -175,6 +191,7 @@ class Transcript:
                 self._finish = event
             elif not isinstance(event, ProviderData):
                 raise TypeError(f"a decoder gave {kind.__name__}, which is no event")
+        self.has_content = self.has_content or content
         return content
 
     def _add_tool_call(self, delta: ToolCallDelta) -> None:

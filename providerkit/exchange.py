@@ -14,6 +14,7 @@ from contextlib import AbstractAsyncContextManager, closing
 from functools import cache
 from http import HTTPStatus
 from importlib.metadata import version
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -22,7 +23,7 @@ from .events import Attempt, Event, Finish, Transcript
 from .hookspecs import Observer
 from .messages import Chat, Model
 from .plugins import Hooks
-from .policy import Limits, Timeouts, retry_after
+from .policy import Clock, Limits, Timeouts, retry_after
 from .transport import Response, Transport
 from .watch import Watch
 from .wire import Decoder, Endpoint, Headers, Request, ResponseHead, mask_of
@@ -36,7 +37,7 @@ ERROR_BODY = 5.0  # seconds that the body of an error may take once its head is 
 
 @attrs.frozen
 class Call:
-    """Hold what an attempt needs, all of it resolved."""
+    """Hold what the attempts on one route need, all of it resolved."""
 
     hooks: Hooks
     chat: Chat
@@ -44,12 +45,23 @@ class Call:
     endpoint: Endpoint
     timeouts: Timeouts
     limits: Limits
+    clock: Clock
     secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
 
     @property
     def route(self) -> str:
         """Name provider and model."""
         return f"{self.hooks.info.name}/{self.model.name}"
+
+    @property
+    def host(self) -> str:
+        """Name the host that is called."""
+        return urlsplit(self.endpoint.base_url).netloc
+
+    @property
+    def place(self) -> str:
+        """Name the route and where it is called: what can be down."""
+        return f"{self.route} at {self.endpoint.base_url}"
 
     def mask(self, text: str) -> str:
         """Put *** in place of every secret in a text that somebody else wrote."""
@@ -85,16 +97,29 @@ def _ignore(*facts: object) -> None:
 class Exchange:
     """Run one attempt, batch by batch.
 
-    No async generator: those nest badly where an event loop closes all of them at once.
+    `started` is when the whole call started; `hurried` says that another route remains. No
+    async generator: those nest badly where an event loop closes all of them at once.
     """
 
-    def __init__(self, call: Call, transport: Transport, observers: Observers, transcript: Transcript) -> None:
+    def __init__(
+        self,
+        call: Call,
+        transport: Transport,
+        observers: Observers,
+        transcript: Transcript,
+        *,
+        started: float,
+        hurried: bool = False,
+    ) -> None:
         self._call = call
         self._transport = transport
         self._observers = observers
         self._transcript = transcript
-        self._watch = Watch(call.timeouts)
-        self._started = time.monotonic()
+        self._call_started = started
+        self._hurried = hurried
+        self._started = call.clock.now()
+        self._request: Request
+        self._watch: Watch | None = None
         self._sending: AbstractAsyncContextManager[Response] | None = None
         self._answer: _Answer | None = None
         self._ended = False
@@ -105,8 +130,8 @@ class Exchange:
         The transcript has taken them in before they are given.
         """
         try:
-            with self._watch:
-                return await self._next()
+            with self._watch or self._begin() as watch:
+                return await self._next(watch)
         except ProviderKitError as raised:
             error = raised
         except (Exception, SystemExit) as raised:  # noqa: BLE001 - the plugin boundary: a decoder may raise anything
@@ -119,8 +144,9 @@ class Exchange:
         if self._ended:
             return
         self._ended = True
-        self._watch.close()
-        seconds = time.monotonic() - self._started
+        if self._watch is not None:
+            self._watch.close()
+        seconds = self._call.clock.now() - self._started
         self._transcript.attempts.append(Attempt(self._call.route, error, seconds, self._transcript.source))
         logger.info("%s: %s in %.3f s", self._call.route, type(error).__name__ if error else "ended", seconds)
         complete = self._answer is not None and self._answer.finished
@@ -137,21 +163,28 @@ class Exchange:
             if self._sending is not None:
                 await self._sending.__aexit__(type(failure) if failure else None, failure, None)
 
-    async def _next(self) -> list[Event] | None:
-        answer = self._answer or await self._send()
+    def _begin(self) -> Watch:
+        self._request = self._call.request()
+        hurried = self._hurried and self._request.stream and not self._call.model.reasoning
+        timeouts = self._call.timeouts.hurried() if hurried else self._call.timeouts
+        self._watch = Watch(self._call.clock, timeouts, self._call_started)
+        return self._watch
+
+    async def _next(self, watch: Watch) -> list[Event] | None:
+        answer = self._answer or await self._send(watch)
         events: list[Event] = []
         while not events and not answer.finished:
             events = await answer.next()
             if self._transcript.add(events):
-                self._watch.content()
+                watch.content()
         if answer.finished:
             await self.aclose()
         if events and self._observers:
             self._observers.tell("events", tuple(events))
         return events or None
 
-    async def _send(self) -> _Answer:
-        request = self._call.request()
+    async def _send(self, watch: Watch) -> _Answer:
+        request = self._request
         self._observers.tell("attempt", self._call.route, request)
         sending = self._transport.send(request)
         response = await sending.__aenter__()
@@ -160,7 +193,7 @@ class Exchange:
         self._transcript.request_id = self._call.mask(response.head.request_id or "") or None
         logger.debug("%s: %d from %r", self._call.route, response.head.status, request)
         self._observers.tell("head", response.head)
-        self._answer = _Answer(self._call, response, self._watch)
+        self._answer = _Answer(self._call, response, watch)
         await self._answer.begin()
         return self._answer
 
@@ -182,7 +215,7 @@ async def list_models(call: Call, transport: Transport) -> tuple[Model, ...]:
 
 async def _fetch(call: Call, request: Request, transport: Transport) -> tuple[ResponseHead, bytes]:
     """Get an answer that comes whole; raises the provider's error for one that is none."""
-    with Watch(call.timeouts) as watch, closing(watch):
+    with Watch(call.clock, call.timeouts, call.clock.now()) as watch, closing(watch):
         async with transport.send(dressed(request, call.endpoint)) as response:
             if not 200 <= response.head.status < 300:
                 raise await _refusal(call, response.head, response.chunks())
@@ -343,6 +376,9 @@ def _default_error(call: Call, head: ResponseHead) -> ProviderError:
     return ProviderError.from_status(head.status, words)
 
 
+_SHOULD_RETRY = {"true": True, "false": False}
+
+
 def _completed(error: ProviderKitError, call: Call, head: ResponseHead) -> ProviderKitError:
     if isinstance(error, ProviderError):
         error.status = error.status or head.status
@@ -350,4 +386,6 @@ def _completed(error: ProviderKitError, call: Call, head: ResponseHead) -> Provi
         error.request_id = error.request_id or head.request_id
         if error.retry_after is None:
             error.retry_after = retry_after(head.headers, time.time())
+        if error.should_retry is None:
+            error.should_retry = _SHOULD_RETRY.get(head.headers.get("x-should-retry", ""))
     return error

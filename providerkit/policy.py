@@ -1,20 +1,69 @@
-"""Decisions as pure functions of values: how long to wait, how much to take. No clock in here.
+"""Decisions as pure functions of values: how long to wait, what to try again, how much to take.
 
-Whoever keeps time passes it in, in seconds of one monotonic clock (`retry_after` alone
-wants the time of day).
+No clock in here: whoever keeps time passes it in, in seconds of one monotonic clock
+(`retry_after` alone wants the time of day).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from enum import Enum
 from math import isfinite
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
-from .errors import InvalidOption, TimedOut
+from .errors import (
+    BadRequest,
+    ConfigurationError,
+    ConnectError,
+    ContentFiltered,
+    ContextLengthExceeded,
+    Disconnected,
+    InvalidOption,
+    PluginError,
+    ProviderError,
+    ProviderKitError,
+    QuotaExhausted,
+    RateLimited,
+    ServerError,
+    StreamError,
+    TimedOut,
+    TransportError,
+    UnexpectedContent,
+)
 from .wire import Headers
+
+
+class Clock(Protocol):
+    """Keep time for a Client, in seconds; a test passes one of its own, and waits for nothing."""
+
+    def now(self) -> float:
+        """Give the time, from any origin; it never goes back."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait before the next attempt."""
+        ...
+
+    def jitter(self) -> float:
+        """Give a random number from 0 up to 1, to spread what waits."""
+        ...
+
+    def call_later(self, seconds: float, ring: Callable[[], None]) -> Alarm:
+        """Have `ring` called on the event loop after so many seconds, unless it is cancelled."""
+        ...
+
+
+class Alarm(Protocol):
+    """Hold a call that is to come, as asyncio.TimerHandle does."""
+
+    def cancel(self) -> None:
+        """Let it not come."""
+        ...
+
 
 _ADVICE = {
     "connect": "no connection within {seconds} s; is the address right, and is the pool large enough?",
@@ -30,14 +79,24 @@ def timed_out(clock: str, seconds: float) -> TimedOut:
     return TimedOut(f"{advice} (timeouts=Timeouts({clock}=...))", clock=clock, seconds=seconds)
 
 
-def _checked_seconds(timeouts: Timeouts, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is None:
-        return
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _checked_seconds(timeouts: Timeouts, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not (_is_number(value) and value > 0):
         raise InvalidOption(
             f"Timeouts({attribute.name}={value!r}): it takes seconds above 0, or None for no limit",
             option="timeouts",
         )
+
+
+class _Unchosen(float):
+    """Be a limit that nobody has chosen, so a shorter one may stand in for it."""
+
+
+FIRST_EVENT = _Unchosen(60.0)
+HURRIED = 10.0  # seconds to the first event where nobody chose a limit and another route remains
 
 
 @attrs.frozen(kw_only=True)
@@ -45,15 +104,20 @@ class Timeouts:
     """Limit how long a run may wait, in seconds; None is no limit.
 
     `connect`: for a connection, the wait for the pool included. `first_event`: from the
-    start of an attempt to its first content. `idle`: between pieces of content (comments
+    start of an attempt to its first content; 10 where another route remains and none was
+    chosen, but for answers that come whole and models that reason. `idle`: between pieces of content (comments
     and keep-alives do not count). Both run only while the network is waited for, never
-    while the caller works on what it was given. `total`: the whole call.
+    while the caller works on what it was given. `total`: the whole call, all its attempts.
     """
 
     connect: float | None = attrs.field(default=10.0, validator=_checked_seconds)
-    first_event: float | None = attrs.field(default=60.0, validator=_checked_seconds)
+    first_event: float | None = attrs.field(default=FIRST_EVENT, validator=_checked_seconds)
     idle: float | None = attrs.field(default=60.0, validator=_checked_seconds)
     total: float | None = attrs.field(default=None, validator=_checked_seconds)
+
+    def hurried(self) -> Timeouts:
+        """Give the limits of an attempt after which another route remains."""
+        return attrs.evolve(self, first_event=HURRIED) if self.first_event is FIRST_EVENT else self
 
 
 def _checked_count(limits: Limits, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -118,6 +182,169 @@ class Waiting:
             return None
         moment, clock = min(moments)
         return clock, moment
+
+
+def _checked_retry(retry: Retry, attribute: attrs.Attribute[Any], value: Any) -> None:
+    whole = attribute.name == "attempts"
+    least = 1 if whole else 0
+    if not _is_number(value) or not value >= least or (whole and not isinstance(value, int)):
+        wanted = "a whole number, 1 or above" if whole else "seconds, 0 or above"
+        raise InvalidOption(f"Retry({attribute.name}={value!r}): it takes {wanted}", option="retry")
+
+
+@attrs.frozen(kw_only=True)
+class Retry:
+    """Say how often one route is tried, and how long to wait in between.
+
+    `attempts`: how many on one route, the first included. The wait before the next is
+    random, up to `base` seconds, twice that before the one after, and never over `cap`
+    ("full jitter"). Where the provider says how long to wait, that is done instead, if it
+    is at most `retry_after_cap` seconds (at most `cap` where another route remains).
+    """
+
+    attempts: int = attrs.field(default=3, validator=_checked_retry)
+    base: float = attrs.field(default=0.5, validator=_checked_retry)
+    cap: float = attrs.field(default=8.0, validator=_checked_retry)
+    retry_after_cap: float = attrs.field(default=120.0, validator=_checked_retry)
+
+    def delay(self, failed: int, asked: float | None, jitter: float, *, others: bool) -> float | None:
+        """Give the seconds to wait after so many failed attempts on a route; None where it is not tried again.
+
+        `asked` is what the provider asks for, `jitter` a number from 0 up to 1, `others`
+        whether another route remains.
+        """
+        if failed >= self.attempts:
+            return None
+        if asked is None:
+            return float(jitter * min(self.cap, self.base * 2 ** (failed - 1)))
+        return asked if asked <= (self.cap if others else self.retry_after_cap) else None
+
+
+class Remedy(Enum):
+    """What can be done about a failed attempt."""
+
+    RETRY = "the same route may answer"
+    NEXT = "this route will not answer, another may"
+    NONE = "no route will answer otherwise"
+
+
+def remedy(error: ProviderKitError) -> Remedy:
+    """Say what can be done about a failed attempt.
+
+    The provider's own word (`x-should-retry`) wins. A route on which a clock fired is not
+    tried again: it is silent, and would be again.
+    """
+    match error:
+        case ProviderError(should_retry=bool(wanted)):
+            return Remedy.RETRY if wanted else Remedy.NEXT
+        case ContentFiltered() | TimedOut(clock="total"):
+            return Remedy.NONE
+        case ContextLengthExceeded() | QuotaExhausted() | TimedOut() | PluginError():
+            return Remedy.NEXT
+        case RateLimited() | ServerError() | ConnectError() | Disconnected() | StreamError():
+            return Remedy.RETRY
+        case ProviderError(status=408 | 409 | 429):
+            return Remedy.RETRY
+        case BadRequest() | ConfigurationError():
+            return Remedy.NONE
+    return Remedy.NEXT
+
+
+def speaks_against(error: ProviderKitError) -> bool:
+    """Tell whether a failure says that its route is down, rather than that this call can't be served."""
+    if isinstance(error, TimedOut):
+        return error.clock != "total"
+    return isinstance(error, TransportError | StreamError | ServerError | RateLimited | UnexpectedContent)
+
+
+@attrs.define
+class Breaker:
+    """Keep calls from a route that is down: a circuit breaker.
+
+    It opens after 3 failures in a row; then one call in 10 seconds probes the route, and
+    the first success closes it.
+    """
+
+    failures: int = 0
+    tried: float = 0.0
+
+    THRESHOLD = 3
+    PROBE = 10.0
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether the route is taken to be down."""
+        return self.failures >= self.THRESHOLD
+
+    def allows(self, now: float) -> bool:
+        """Tell whether the route may be tried."""
+        return not self.is_open or now - self.tried >= self.PROBE
+
+
+@attrs.define
+class Budget:
+    """Stop retry storms: a bucket of tokens that retries empty and answers fill.
+
+    The numbers are those of the AWS SDKs' standard mode (November 2026): 500 tokens, 14 for
+    a retry, 5 where the provider throttles; an answer gives back what its last retry took,
+    else 1.
+    """
+
+    tokens: int = 500
+
+    FULL = 500
+
+    def spend(self, error: ProviderKitError) -> int:
+        """Take the tokens for one retry and say how many; 0 where too few are left."""
+        cost = 5 if isinstance(error, RateLimited) else 14
+        if cost > self.tokens:
+            return 0
+        self.tokens -= cost
+        return cost
+
+    def refill(self, tokens: int) -> bool:
+        """Give tokens back, and tell whether it is full again."""
+        self.tokens = min(self.FULL, self.tokens + tokens)
+        return self.tokens == self.FULL
+
+
+class Health:
+    """Know, for one Client, which routes are down and which hosts had too many retries.
+
+    Only what is not well is kept, so it does not grow with the addresses that are called.
+    """
+
+    def __init__(self) -> None:
+        self._breakers: dict[str, Breaker] = {}
+        self._budgets: dict[str, Budget] = {}
+
+    def is_down(self, route: str) -> bool:
+        """Tell whether the breaker of a route is open."""
+        return route in self._breakers and self._breakers[route].is_open
+
+    def allows(self, route: str, now: float) -> bool:
+        """Tell whether a route may be tried: it is not down, or due for a probe."""
+        return route not in self._breakers or self._breakers[route].allows(now)
+
+    def attempt(self, route: str, now: float) -> None:
+        """Note that a route is being tried, so that no other call probes it at once."""
+        if route in self._breakers:
+            self._breakers[route].tried = now
+
+    def fail(self, route: str) -> None:
+        """Note a failure."""
+        self._breakers.setdefault(route, Breaker()).failures += 1
+
+    def succeed(self, route: str, host: str, spent: int = 0) -> None:
+        """Note an answer, the last retry before which took so many tokens."""
+        self._breakers.pop(route, None)
+        budget = self._budgets.get(host)
+        if budget is not None and budget.refill(spent or 1):
+            self._budgets.pop(host, None)
+
+    def spend(self, host: str, error: ProviderKitError) -> int:
+        """Take the tokens for one retry and say how many; 0 where too few are left."""
+        return self._budgets.setdefault(host, Budget()).spend(error)
 
 
 def retry_after(headers: Headers, now: float) -> float | None:

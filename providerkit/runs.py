@@ -18,8 +18,8 @@ import attrs
 from . import sync
 from .errors import RunConsumed
 from .events import Event, Reply, TextDelta, Transcript
-from .exchange import Exchange, Observers
 from .messages import Message
+from .routing import Routing
 
 if TYPE_CHECKING:
     from .calls import PreparedCall
@@ -53,7 +53,7 @@ class Run:
         self._iterated = False
         # Weakly, so that leaving a loop early ends the iterator while the Run is kept.
         self._iterator: Callable[[], object] = lambda: None
-        self._course: Callable[[], _Course | None] = lambda: None
+        self._routing: Callable[[], Routing | None] = lambda: None
         self._transcript = Transcript()
         self._prepared = prepare(self._history(), None)
 
@@ -66,24 +66,24 @@ class Run:
         """Say where it stands: in a notebook this is all that is seen of a Run that nobody started."""
         reply = self.reply
         state = reply.finish_reason or ("ended" if reply.attempts else "started" if self._started else "not started")
-        return f"<Run {self._prepared.call.route}: {state}>"
+        return f"<Run {self._prepared.first.route}: {state}>"
 
     def __aiter__(self) -> AsyncIterator[str]:
-        return self._iterate(_each(self._start(), _texts))
+        return self._iterate(_each(self, self._start(), _texts))
 
     def __iter__(self) -> Iterator[str]:
-        return self._iterate(_each_blocking(self._start(), _texts))
+        return self._iterate(_each_blocking(self, self._start(), _texts))
 
     def events(self) -> Events:
         """Give the typed events, async or blocking by how they are iterated."""
         return Events(self)
 
     def __await__(self) -> Generator[Any, None, Reply]:
-        return self._collect(self._start()).__await__()
+        return self._collect(self._start(collected=True)).__await__()
 
     def result(self) -> Reply:
         """Wait for the whole answer."""
-        return sync.call(self._collect(self._start()))
+        return sync.call(self._collect(self._start(collected=True)))
 
     def close(self) -> None:
         """End a blocking iteration and close its connection; the Run can't be started any more."""
@@ -103,9 +103,9 @@ class Run:
             await iterator.aclose()
         else:
             self.close()
-            course = self._course()
-            if course is not None:  # of a loop that was left, and that its event loop has not closed yet
-                await course.aclose()
+            routing = self._routing()
+            if routing is not None:  # of a loop that was left, and that its event loop has not closed yet
+                await routing.aclose()
 
     def __enter__(self) -> Self:
         return self
@@ -120,21 +120,21 @@ class Run:
         await self.aclose()
 
     def _check_nobody_waits(self) -> None:
-        iterator, course = self._iterator(), self._course()
+        iterator, routing = self._iterator(), self._routing()
         match iterator:
             case AsyncGeneratorType():
                 waits = iterator.ag_running
             case GeneratorType():
                 waits = iterator.gi_running
             case _:
-                waits = course is not None and course.is_waiting
+                waits = routing is not None and routing.is_waiting
         if waits:
             raise RunConsumed("another task or thread waits for this Run; cancel that one to end it")
 
     def _history(self) -> tuple[Message, ...]:
         return self._messages if self._conversation is None else (*self._conversation.messages, *self._messages)
 
-    def _start(self) -> _Course:
+    def _start(self, *, collected: bool = False) -> Routing:
         if self._started:
             raise RunConsumed("this Run has been started already; call run() again for another answer")
         if self._pid != os.getpid():
@@ -142,20 +142,30 @@ class Run:
         if self._conversation is not None:
             self._conversation._begin(self)
         self._prepared = self._prepare(self._history(), self._prepared)
-        course = _Course(self, self._prepared)
-        self._course = weakref.ref(course)
+        routing = Routing(self._prepared, self._transcript, collected=collected)
+        self._routing = weakref.ref(routing)
         self._started = True
-        return course
+        return routing
 
-    async def _collect(self, course: _Course) -> Reply:
+    async def _collect(self, routing: Routing) -> Reply:
         try:
-            while await course.next() is not None:
+            while await routing.next() is not None:
                 pass
-            course.commit()
+            self._commit()
         finally:
-            await course.aclose()
-            course.release()
+            await routing.aclose()
+            self._release()
         return self.reply
+
+    def _commit(self) -> None:
+        """Note that the caller has had all of it."""
+        if self._conversation is not None:
+            self._conversation._commit(self)
+
+    def _release(self) -> None:
+        """Note that the caller has left, at the end or before."""
+        if self._conversation is not None:
+            self._conversation._release(self)
 
     def _iterate(self, iterator: G) -> G:
         self._iterator = weakref.ref(iterator)
@@ -164,56 +174,7 @@ class Run:
 
     def _is_abandoned(self) -> bool:
         """Tell whether nothing goes on with this, though its event loop may not have closed it yet."""
-        return self._course() is None or (self._iterated and self._iterator() is None)
-
-
-class _Course:
-    """Take a run from its start to its end, batch by batch."""
-
-    def __init__(self, run: Run, prepared: PreparedCall) -> None:
-        self._run = run
-        self._call = prepared.call
-        self._transcript = run._transcript
-        hooks, chat, model = self._call.hooks, self._call.chat, self._call.model
-        self._transcript.provider, self._transcript.model = hooks.info.name, model.name
-        self._observers = Observers(hooks.observe(chat, model))
-        self._transport = hooks.wrap_transport(prepared.transport)
-        self._exchange: Exchange | None = None
-        self._ended = False
-        self.is_waiting = False
-
-    async def next(self) -> list[Event] | None:
-        """Give the next batch of events; None at the end."""
-        if self._exchange is None:
-            self._exchange = Exchange(self._call, self._transport, self._observers, self._transcript)
-        self.is_waiting = True
-        try:
-            return await self._exchange.next()
-        finally:
-            self.is_waiting = False
-
-    async def aclose(self) -> None:
-        """End the run, whether it is at its end or not."""
-        if self._ended or self._exchange is None:
-            return
-        self._ended = True
-        await self._exchange.aclose()
-        reply = self._transcript.reply()
-        finished = self._transcript.finished
-        if finished:
-            self._observers.tell("finish", reply)
-        else:
-            self._observers.tell("error", reply.attempts[-1].error)
-
-    def commit(self) -> None:
-        """Note that the caller has had all of it."""
-        if self._run._conversation is not None:
-            self._run._conversation._commit(self._run)
-
-    def release(self) -> None:
-        """Note that the caller has left, at the end or before."""
-        if self._run._conversation is not None:
-            self._run._conversation._release(self._run)
+        return self._routing() is None or (self._iterated and self._iterator() is None)
 
 
 @attrs.frozen
@@ -223,10 +184,10 @@ class Events:
     _run: Run
 
     def __aiter__(self) -> AsyncIterator[Event]:
-        return self._run._iterate(_each(self._run._start(), _all))
+        return self._run._iterate(_each(self._run, self._run._start(), _all))
 
     def __iter__(self) -> Iterator[Event]:
-        return self._run._iterate(_each_blocking(self._run._start(), _all))
+        return self._run._iterate(_each_blocking(self._run, self._run._start(), _all))
 
 
 def _texts(batch: list[Event]) -> list[str]:
@@ -237,22 +198,22 @@ def _all(batch: list[Event]) -> list[Event]:
     return batch
 
 
-async def _each(course: _Course, pick: Callable[[list[Event]], list[T]]) -> AsyncGenerator[T]:
+async def _each(run: Run, routing: Routing, pick: Callable[[list[Event]], list[T]]) -> AsyncGenerator[T]:
     try:
-        while (batch := await course.next()) is not None:
+        while (batch := await routing.next()) is not None:
             for item in pick(batch):
                 yield item
-        course.commit()
+        run._commit()
     finally:
-        await course.aclose()
-        course.release()
+        await routing.aclose()
+        run._release()
 
 
-def _each_blocking(course: _Course, pick: Callable[[list[Event]], list[T]]) -> Generator[T]:
+def _each_blocking(run: Run, routing: Routing, pick: Callable[[list[Event]], list[T]]) -> Generator[T]:
     try:
-        with closing(sync.iterate(course)) as batches:
+        with closing(sync.iterate(routing)) as batches:
             for batch in batches:
                 yield from pick(batch)
-        course.commit()
+        run._commit()
     finally:
-        course.release()
+        run._release()

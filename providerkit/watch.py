@@ -1,4 +1,4 @@
-"""The clocks of one attempt on an event loop: one timer, which reads only stamp.
+"""The clocks of one attempt: one timer, which reads only stamp.
 
 A timer for each read would cost four times as much as a stamp. When the timer rings, it
 asks what is due: nothing yet, then it is set anew; or a clock has run out, then the task
@@ -8,30 +8,53 @@ that waits is cancelled and gets TimedOut in place of the CancelledError.
 from __future__ import annotations
 
 import asyncio
+import random
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from .policy import Timeouts, Waiting, timed_out
+from .policy import Alarm, Clock, Timeouts, Waiting, timed_out
+
+
+class LoopClock:
+    """Keep the time of the running event loop."""
+
+    def now(self) -> float:
+        """Give the loop's time in seconds."""
+        return asyncio.get_running_loop().time()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
+
+    def jitter(self) -> float:
+        """Give a random number from 0 up to 1."""
+        return random.random()  # noqa: S311 - it spreads what waits, and guards nothing
+
+    def call_later(self, seconds: float, ring: Callable[[], None]) -> asyncio.TimerHandle:
+        """Have the loop call `ring`."""
+        return asyncio.get_running_loop().call_later(seconds, ring)
 
 
 class Watch:
     """Bound the waits of one attempt.
 
-    Entered for each wait for the network; between them, while the caller works on what it
-    was given, only `total` goes on, and is looked at on entering. `content` says that the answer has begun, or goes
-    on. Raises TimedOut on leaving, where a clock has run out.
+    `started` is the start of the whole call. Entered for each wait for the network; between
+    them, while the caller works on what it was given, only `total` goes on, and is looked at
+    on entering. `content` says that the answer has begun, or goes on. Raises TimedOut on
+    leaving, where a clock has run out.
     """
 
-    def __init__(self, timeouts: Timeouts) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._waiting = Waiting(timeouts, started=self._loop.time())
-        self._timer: asyncio.TimerHandle | None = None
+    def __init__(self, clock: Clock, timeouts: Timeouts, started: float) -> None:
+        self._clock = clock
+        self._waiting = Waiting(timeouts, started)
+        self._timer: Alarm | None = None
         self._task: asyncio.Task[object] | None = None
         self._cancelling = 0
         self._fired: str | None = None
 
     def __enter__(self) -> Self:
-        now = self._loop.time()
+        now = self._clock.now()
         total = self._waiting.timeouts.total
         if total is not None and now >= self._waiting.started + total:
             raise timed_out("total", total)
@@ -46,7 +69,7 @@ class Watch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._waiting.end(self._loop.time())
+        self._waiting.end(self._clock.now())
         task, self._task = self._task, None
         fired, self._fired = self._fired, None
         if fired and task and task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
@@ -71,14 +94,14 @@ class Watch:
     def _arm(self) -> None:
         due = self._waiting.next()
         if due is not None:
-            self._timer = self._loop.call_at(due[1], self._ring)
+            self._timer = self._clock.call_later(due[1] - self._clock.now(), self._ring)
 
     def _ring(self) -> None:
         self._timer = None
         due = self._waiting.next()
         if self._task is None or due is None:
             return
-        if due[1] > self._loop.time():
+        if due[1] > self._clock.now():
             self._arm()
         else:
             self._fired = due[0]

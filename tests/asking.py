@@ -14,13 +14,14 @@ import providerkit
 
 E = TypeVar("E", bound=providerkit.ProviderKitError)
 
+ONCE = providerkit.Retry(attempts=1)
 KEY = "sk-MARKED-0123456789abcdef"
 
 
 async def ask(base_url: str, provider: object = Parrot, **options: Any) -> providerkit.Reply:
-    """Ask with a client of its own, under a key that no error may show."""
-    limits = options.pop("limits", None)
-    async with providerkit.Client(limits=limits) as client:
+    """Ask with a client of its own, once, under a key that no error may show."""
+    settings = {"retry": ONCE} | {name: options.pop(name) for name in ("limits", "clock") if name in options}
+    async with providerkit.Client(**settings) as client:
         return await client.run("hello", provider=provider, base_url=base_url, **{"api_key": KEY, **options})
 
 

@@ -255,7 +255,7 @@ def test_a_wrong_call_is_told_in_one_line_and_exits_2(arguments, words):
     ids=["a refusal", "a status", "a page", "nothing", "a timeout", "a reset"],
 )
 def test_what_the_provider_or_the_network_fails_at_is_told_in_one_line_and_exits_1(mocked, answer, words):
-    mocked.post(ADDRESS, **answer)
+    mocked.post(ADDRESS, repeat=True, **answer)
     code, output, errors = call("run", "-p", "koala", "hi")
     assert (code, output, errors.count("\n")) == (1, "", 1)
     assert errors.startswith("Error: ")

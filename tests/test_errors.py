@@ -44,7 +44,14 @@ FIELDS = {
     UnsupportedFeature: {"option": "seed", "provider": "koala"},
     InvalidMessages: {"index": 3},
     InvalidOption: {"option": "seed"},
-    ProviderError: {"status": 418, "code": "teapot", "request_id": "r1", "retry_after": 1.5, "provider": "koala"},
+    ProviderError: {
+        "status": 418,
+        "code": "teapot",
+        "request_id": "r1",
+        "retry_after": 1.5,
+        "should_retry": False,
+        "provider": "koala",
+    },
     TimedOut: {"clock": "idle", "seconds": 60.0},
     StreamMalformed: {"incomplete": True},
 }

@@ -21,7 +21,8 @@ from providerkit.events import Transcript
 
 
 def test_a_reply_joins_all_events():
-    transcript = Transcript("koala", "grey")
+    transcript = Transcript()
+    transcript.begin("koala", "grey")
     transcript.request_id = "r1"
     transcript.attempts.append(attempt := Attempt("koala/grey", None, 0.5, "network"))
     transcript.add([ReasoningDelta("h"), TextDelta("Hel"), ReasoningDelta("m")])

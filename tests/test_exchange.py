@@ -94,12 +94,16 @@ async def test_the_provider_knows_its_errors_and_the_core_fills_in_what_it_leave
 
 
 async def test_what_the_provider_says_of_its_error_stands():
-    said = providerkit.RateLimited("no", status=418, request_id="own", retry_after=0.0, provider="flock")
+    said = providerkit.RateLimited(
+        "no", status=418, request_id="own", retry_after=0.0, should_retry=False, provider="flock"
+    )
     own = on_the_wire(Parrot, parse_error=hookimpl(lambda self: said))
-    async with serve(http(status=429, Retry_After="9", X_Request_ID="r-1")) as server:
+    answer = http(status=429, Retry_After="9", X_Request_ID="r-1", X_Should_Retry="true")
+    async with serve(answer) as server:
         error = await failure(providerkit.RateLimited, ask(server.base_url, own))
     assert error is said
     assert (error.status, error.request_id, error.retry_after, error.provider) == (418, "own", 0.0, "flock")
+    assert error.should_retry is False
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,8 @@ FLOORS = {
     "watch": 3,
     "exchange": 4,
     "calls": 5,
-    "runs": 5,
+    "routing": 5,
+    "runs": 6,
     "conversation": 6,
     "client": 6,
     "imitation": 6,
@@ -36,7 +37,14 @@ FLOORS = {
     "__main__": 9,
 }
 # On one floor, these may know their left neighbour.
-NEIGHBOURS = {("messages", "errors"), ("events", "messages"), ("events", "errors"), ("client", "conversation")}
+NEIGHBOURS = {
+    ("messages", "errors"),
+    ("events", "messages"),
+    ("events", "errors"),
+    ("conversation", "runs"),
+    ("client", "conversation"),
+    ("client", "runs"),
+}
 WORLDLY = {"asyncio", "aiohttp", "socket", "time", "random"}
 MODULES = sorted(HOUSE.rglob("*.py"))
 

@@ -87,8 +87,8 @@ async def test_what_is_neither_text_nor_data_is_not_given(mocked):
 
 
 async def test_errors_are_those_of_providerkit(mocked):
-    mocked.post(ADDRESS, status=503)
-    with pytest.raises(providerkit.ServerError):
+    mocked.post(ADDRESS, status=401)
+    with pytest.raises(providerkit.AuthenticationError):
         await anext(Polly.create_async_generator("grey", MESSAGES))
     with pytest.raises(providerkit.InvalidMessages):
         await anext(Polly.create_async_generator("grey", []))

@@ -3,6 +3,7 @@
 import aiohttp
 import pytest
 from aioresponses import CallbackResult
+from asking import ONCE
 from parrots import Parrot
 
 import providerkit
@@ -33,14 +34,14 @@ async def test_a_length_of_its_own_proves_the_end_of_a_mocked_answer(mocked):
 async def test_a_mocked_refusal_is_the_error_of_its_status(mocked):
     mocked.post(URL, status=429, headers={"Retry-After": "7"})
     with pytest.raises(providerkit.RateLimited) as caught:
-        await providerkit.run("hi", provider=Parrot)
+        await providerkit.run("hi", provider=Parrot, retry=ONCE)
     assert caught.value.retry_after == 7
 
 
 async def test_a_mocked_exception_is_an_error_of_providerkit(mocked):
     mocked.post(URL, exception=aiohttp.ServerDisconnectedError())
     with pytest.raises(providerkit.Disconnected):
-        await providerkit.run("hi", provider=Parrot)
+        await providerkit.run("hi", provider=Parrot, retry=ONCE)
 
 
 def test_blocking_calls_are_mocked_too(mocked):

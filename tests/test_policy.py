@@ -9,8 +9,9 @@ from cuts import unhurried
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providerkit import Headers, InvalidOption, Limits, TimedOut, Timeouts
-from providerkit.policy import Waiting, retry_after, timed_out
+import providerkit
+from providerkit import Headers, InvalidOption, Limits, ProviderError, Retry, TimedOut, Timeouts
+from providerkit.policy import Breaker, Budget, Health, Remedy, Waiting, remedy, retry_after, speaks_against, timed_out
 
 CLOCKS = ("connect", "first_event", "idle", "total")
 NOW = 784111777.0  # Sun, 06 Nov 1994 08:49:37 GMT, the example of RFC 9110
@@ -180,3 +181,146 @@ def test_retry_after_is_read_in_all_its_forms(headers, seconds):
 def test_retry_after_makes_a_wait_of_no_header_that_has_none(headers):
     seconds = retry_after(Headers(headers), NOW)
     assert seconds is None or 0 <= seconds < math.inf
+
+
+RETRY, NEXT, NONE = Remedy.RETRY, Remedy.NEXT, Remedy.NONE
+
+
+@pytest.mark.parametrize(
+    ("error", "cure", "is_down"),
+    [
+        (ProviderError.from_status(400, ""), NONE, False),
+        (ProviderError.from_status(401, ""), NEXT, False),
+        (ProviderError.from_status(402, ""), NEXT, False),
+        (ProviderError.from_status(403, ""), NEXT, False),
+        (ProviderError.from_status(404, ""), NEXT, False),
+        (ProviderError.from_status(408, ""), RETRY, False),
+        (ProviderError.from_status(409, ""), RETRY, False),
+        (ProviderError.from_status(422, ""), NONE, False),
+        (ProviderError.from_status(429, ""), RETRY, True),
+        (ProviderError.from_status(500, ""), RETRY, True),
+        (ProviderError.from_status(503, ""), RETRY, True),
+        (ProviderError.from_status(529, ""), RETRY, True),
+        (ProviderError("in an answer", status=200), NEXT, False),
+        (ProviderError("moved", status=308), NEXT, False),
+        (ProviderError("again", status=400, should_retry=True), RETRY, False),
+        (providerkit.ServerError("never", status=503, should_retry=False), NEXT, True),
+        (providerkit.QuotaExhausted("for good", status=429), NEXT, False),
+        (providerkit.ContextLengthExceeded("too long", status=400), NEXT, False),
+        (providerkit.ContentFiltered("no", status=400), NONE, False),
+        (providerkit.UnexpectedContent("a page", status=200), NEXT, True),
+        (providerkit.ConnectError(), RETRY, True),
+        (providerkit.Disconnected(), RETRY, True),
+        (providerkit.TransportError(), NEXT, True),
+        (timed_out("connect", 1), NEXT, True),
+        (timed_out("first_event", 1), NEXT, True),
+        (timed_out("idle", 1), NEXT, True),
+        (timed_out("total", 1), NONE, False),
+        (providerkit.StreamTruncated(), RETRY, True),
+        (providerkit.StreamMalformed(), RETRY, True),
+        (providerkit.PluginError(), NEXT, False),
+        (providerkit.MissingAPIKey(), NONE, False),
+        (InvalidOption(), NONE, False),
+    ],
+    ids=lambda value: f"{type(value).__name__} {getattr(value, 'status', '')}" if isinstance(value, Exception) else "",
+)
+def test_what_can_be_done_about_a_failure(error, cure, is_down):
+    """The table of the design, section 6."""
+    assert (remedy(error), speaks_against(error)) == (cure, is_down)
+
+
+def test_the_retries_are_those_of_the_design():
+    assert Retry() == Retry(attempts=3, base=0.5, cap=8.0, retry_after_cap=120.0)
+
+
+@pytest.mark.parametrize(
+    ("failed", "jitter", "delay"),
+    [(1, 1.0, 0.5), (2, 1.0, 1.0), (3, 1.0, 2.0), (5, 1.0, 8.0), (50, 1.0, 8.0), (4, 0.25, 1.0), (1, 0.0, 0.0)],
+)
+def test_the_wait_is_a_part_of_what_doubles_up_to_the_cap(failed, jitter, delay):
+    assert Retry(attempts=99).delay(failed, None, jitter, others=False) == delay
+
+
+@pytest.mark.parametrize(
+    ("asked", "others", "delay"),
+    [(0.0, False, 0.0), (120.0, False, 120.0), (120.1, False, None), (8.0, True, 8.0), (8.1, True, None)],
+)
+def test_what_the_provider_asks_for_is_waited_up_to_a_cap(asked, others, delay):
+    assert Retry().delay(1, asked, 0.5, others=others) == delay
+
+
+def test_after_the_last_attempt_there_is_no_wait():
+    assert Retry(attempts=2).delay(2, None, 0.5, others=False) is None
+    assert Retry(attempts=2).delay(2, 1.0, 0.5, others=False) is None
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, math.nan, None, True, "3"], ids=repr)
+def test_the_attempts_are_a_whole_number_from_1(value):
+    with pytest.raises(InvalidOption) as caught:
+        Retry(attempts=value)
+    assert str(caught.value) == f"Retry(attempts={value!r}): it takes a whole number, 1 or above"
+
+
+@pytest.mark.parametrize("name", ["base", "cap", "retry_after_cap"])
+@pytest.mark.parametrize("value", [-1, math.nan, None, True, "3"], ids=repr)
+def test_a_wait_is_seconds(name, value):
+    with pytest.raises(InvalidOption) as caught:
+        Retry(**{name: value})
+    assert str(caught.value) == f"Retry({name}={value!r}): it takes seconds, 0 or above"
+    assert caught.value.option == "retry"
+
+
+def test_a_breaker_opens_after_three_failures_and_lets_a_probe_through_every_ten_seconds():
+    assert not Breaker(failures=2).is_open
+    breaker = Breaker(failures=3, tried=100.0)
+    assert breaker.is_open
+    assert [breaker.allows(now) for now in (100.0, 109.9, 110.0)] == [False, False, True]
+
+
+def test_one_call_at_a_time_probes_a_route_that_is_down():
+    health = Health()
+    for _ in range(3):
+        health.attempt("route", 100.0)
+        health.fail("route")
+    assert (health.is_down("route"), health.allows("route", 100.0), health.allows("route", 200.0)) == (
+        True,
+        False,
+        True,
+    )
+    health.attempt("route", 200.0)
+    assert not health.allows("route", 200.0)
+    health.succeed("route", "host")
+    assert health.allows("route", 200.0)
+    assert not health.is_down("other")
+
+
+def test_the_budget_is_that_of_the_design():
+    budget = Budget()
+    assert budget.tokens == 500
+    assert (budget.spend(providerkit.ServerError()), budget.spend(providerkit.RateLimited())) == (14, 5)
+    assert budget.tokens == 481
+    assert budget.refill(14) is False
+    assert budget.refill(14) is True
+    assert budget.tokens == 500
+
+
+def test_an_empty_budget_pays_for_nothing():
+    budget = Budget(tokens=13)
+    assert (budget.spend(providerkit.Disconnected()), budget.tokens) == (0, 13)
+    assert budget.spend(providerkit.RateLimited()) == 5
+
+
+def test_an_answer_without_a_retry_gives_back_one_token():
+    health = Health()
+    health.spend("host", providerkit.ServerError())
+    for _ in range(13):
+        health.succeed("route", "host")
+    assert health._budgets["host"].tokens == 499
+    health.succeed("route", "host")
+    assert health._budgets == {}
+
+
+def test_only_a_limit_that_nobody_chose_is_hurried():
+    assert Timeouts(idle=5).hurried() == Timeouts(idle=5, first_event=10)
+    assert Timeouts(first_event=60.0).hurried() == Timeouts(first_event=60.0)
+    assert Timeouts(first_event=None).hurried().first_event is None

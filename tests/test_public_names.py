@@ -10,15 +10,15 @@ import pytest
 import providerkit
 
 NAMES = """
-__version__ Attempt AuthenticationError BadRequest ByContent Chat Client ConfigurationError ConnectError
+__version__ Attempt AuthenticationError BadRequest ByContent Chat Client Clock ConfigurationError ConnectError
 ContentFiltered ContextLengthExceeded Conversation Decoder DecoderWrapper Disconnected Endpoint Event EventStream
 Finish Headers ImagePart InvalidMessages InvalidOption JSONBody JSONLines JSONLinesDecoder Limits Message
 MissingAPIKey Model Models NotFound Observer Overloaded Part PluginError Provider ProviderData ProviderError
-ProviderInfo ProviderKitError QuotaExhausted RateLimited ReasoningDelta Reply Request Response ResponseHead Run
-RunConsumed SSEDecoder Secret ServerError ServerSentEvent StreamError StreamMalformed StreamTruncated TextDelta
-TextPart TimedOut Timeouts Tool ToolCall ToolCallDelta Transport TransportError UnexpectedContent UnknownExtension
-UnknownModel UnknownProvider UnsupportedFeature Usage activate hookimpl hookspec loads provider providers run
-sandbox
+ProviderInfo ProviderKitError QuotaExhausted RateLimited ReasoningDelta Reply Request Response ResponseHead Restart
+Retry Route Run RunConsumed SSEDecoder Secret ServerError ServerSentEvent StreamError StreamMalformed
+StreamTruncated TextDelta TextPart TimedOut Timeouts Tool ToolCall ToolCallDelta Transport TransportError
+UnexpectedContent UnknownExtension UnknownModel UnknownProvider UnsupportedFeature Usage activate hookimpl hookspec
+loads provider providers run sandbox
 """.split()  # noqa: SIM905 - a list would be a screen long
 
 
@@ -65,6 +65,9 @@ def test_the_signature_of_run_is_final():
         "connector",
         "timeouts",
         "extensions",
+        "fallback",
+        "retry",
+        "on_interrupt",
     ]
 
 

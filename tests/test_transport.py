@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 import trustme
-from asking import KEY, ask, failure, on_the_wire
+from asking import KEY, ONCE, ask, failure, on_the_wire
 from loopback import Handler, Received, chunked, http, reset, serve
 from parrots import Macaw, Parrot
 
@@ -346,7 +346,7 @@ async def test_the_end_of_a_body_that_follows_its_mark_frees_the_connection(turn
 
 
 async def test_an_error_that_was_read_whole_frees_the_connection():
-    async with serve(http(b"busy", status=503)) as server, providerkit.Client() as client:
+    async with serve(http(b"busy", status=503)) as server, providerkit.Client(retry=ONCE) as client:
         for _ in range(2):
             run = client.run("hello", provider=Parrot, api_key=KEY, base_url=server.base_url)
             await failure(providerkit.ServerError, run)
@@ -365,7 +365,7 @@ async def test_a_run_left_early_closes_its_connection_and_the_next_opens_another
 
 
 async def test_an_error_body_over_the_cap_is_not_drained():
-    async with serve(http(b"x" * 2**21, status=500)) as server, providerkit.Client() as client:
+    async with serve(http(b"x" * 2**21, status=500)) as server, providerkit.Client(retry=ONCE) as client:
         for _ in range(2):
             run = client.run("hello", provider=Parrot, api_key=KEY, base_url=server.base_url)
             await failure(providerkit.ServerError, run)

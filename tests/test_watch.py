@@ -1,14 +1,13 @@
-"""The clocks of an attempt, on a loop whose time goes on by hand."""
+"""The clocks of an attempt, whose time goes on by hand."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
 
-import attrs
 import pytest
-from asking import KEY, ask, failure
+from asking import KEY, ONCE, ask, failure
+from clocks import HandClock
 from loopback import Handler, Received, chunked, serve
 from parrots import Macaw
 
@@ -19,22 +18,13 @@ from providerkit.watch import Watch
 A, EMPTY, COMMENT, DONE = b'data: "a"\n\n', b'data: ""\n\n', b": ping\n\n", b"data: [DONE]\n\n"
 
 
-@attrs.define
-class Clock:
-    """Add to the time of the loop."""
-
-    seconds: float = 0.0
-
-    def advance(self, seconds: float) -> None:
-        self.seconds += seconds
-
-
 @pytest.fixture
-async def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    loop, clock = asyncio.get_running_loop(), Clock()
-    time: Callable[[], float] = loop.time
-    monkeypatch.setattr(loop, "time", lambda: time() + clock.seconds)
-    return clock
+def clock() -> HandClock:
+    return HandClock()
+
+
+def watch_of(clock: HandClock, timeouts: Timeouts) -> Watch:
+    return Watch(clock, timeouts, clock.now())
 
 
 async def turns() -> None:
@@ -43,7 +33,7 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
-def script(clock: Clock, *steps: bytes | float) -> Handler:
+def script(clock: HandClock, *steps: bytes | float) -> Handler:
     """Write the bytes, each alone, and let the seconds pass; the connection stays open."""
 
     async def answer(received: Received, writer: asyncio.StreamWriter) -> None:
@@ -80,10 +70,10 @@ HEAD = chunked(end=False)
         ("total", (61.0,)),
     ],
 )
-async def test_the_clock_that_fires_is_named(clock: Clock, fired: str, steps: tuple[bytes | float, ...]):
+async def test_the_clock_that_fires_is_named(clock: HandClock, fired: str, steps: tuple[bytes | float, ...]):
     timeouts = Timeouts(**{"first_event": None, "idle": None, fired: 60.0})
     async with serve(script(clock, *steps, chunk(A + DONE), b"0\r\n\r\n")) as server:
-        error = await failure(providerkit.TimedOut, ask(server.base_url, Macaw, timeouts=timeouts))
+        error = await failure(providerkit.TimedOut, ask(server.base_url, Macaw, timeouts=timeouts, clock=clock))
         await server.closed.get()
     assert (error.clock, error.seconds, error.partial) == (fired, 60.0, "a" * steps.count(chunk(A)))
     assert f"Timeouts({fired}=...)" in str(error)
@@ -100,14 +90,14 @@ async def test_the_clock_that_fires_is_named(clock: Clock, fired: str, steps: tu
     ],
 )
 async def test_content_that_comes_in_time_fires_nothing(
-    clock: Clock, timeouts: Timeouts, steps: tuple[bytes | float, ...]
+    clock: HandClock, timeouts: Timeouts, steps: tuple[bytes | float, ...]
 ):
     async with serve(script(clock, *steps, chunk(A + DONE), b"0\r\n\r\n")) as server:
-        reply = await ask(server.base_url, Macaw, timeouts=timeouts)
+        reply = await ask(server.base_url, Macaw, timeouts=timeouts, clock=clock)
     assert reply.text == "a" * (steps.count(chunk(A)) + 1)
 
 
-async def test_the_consumers_pauses_count_for_total_alone(clock: Clock):
+async def test_the_consumers_pauses_count_for_total_alone(clock: HandClock):
     async def consume(timeouts: Timeouts) -> str:
         run = client.run("hello", provider=Macaw, base_url=server.base_url, api_key=KEY, timeouts=timeouts)
         async for _ in run:
@@ -116,20 +106,20 @@ async def test_the_consumers_pauses_count_for_total_alone(clock: Clock):
         return run.reply.text
 
     steps = (HEAD, chunk(A), 1.0, chunk(A), 1.0, chunk(A + DONE), b"0\r\n\r\n")
-    async with serve(script(clock, *steps)) as server, providerkit.Client() as client:
+    async with serve(script(clock, *steps)) as server, providerkit.Client(clock=clock, retry=ONCE) as client:
         assert await consume(Timeouts(first_event=60, idle=60)) == "aaa"
         error = await failure(providerkit.TimedOut, consume(Timeouts(total=60)))
     assert (error.clock, error.partial) == ("total", "a")
 
 
-async def test_a_status_that_is_known_outlives_the_clocks_of_content(clock: Clock):
+async def test_a_status_that_is_known_outlives_the_clocks_of_content(clock: HandClock):
     head = b"HTTP/1.1 503 Words\r\nContent-Length: 9\r\n\r\n"
     async with serve(script(clock, head, 100.0)) as server:
-        await failure(providerkit.ServerError, ask(server.base_url))
+        await failure(providerkit.ServerError, ask(server.base_url, clock=clock))
 
 
-async def test_total_fires_where_no_wait_gives_the_timer_a_turn(clock: Clock):
-    watch = Watch(Timeouts(total=1))
+async def test_total_fires_where_no_wait_gives_the_timer_a_turn(clock: HandClock):
+    watch = watch_of(clock, Timeouts(total=1))
     with watch:
         clock.advance(2)
     with pytest.raises(providerkit.TimedOut) as caught, watch:
@@ -138,9 +128,9 @@ async def test_total_fires_where_no_wait_gives_the_timer_a_turn(clock: Clock):
     watch.close()
 
 
-async def test_a_run_that_timed_out_leaves_its_task_uncancelled(clock: Clock):
+async def test_a_run_that_timed_out_leaves_its_task_uncancelled(clock: HandClock):
     async with serve(script(clock, 61.0)) as server:
-        await failure(providerkit.TimedOut, ask(server.base_url))
+        await failure(providerkit.TimedOut, ask(server.base_url, clock=clock))
     task = asyncio.current_task()
     assert task is not None
     assert task.cancelling() == 0
@@ -153,20 +143,19 @@ async def silence(watch: Watch) -> None:
 
 
 @pytest.mark.parametrize("at", [59.0, 60.5], ids=["before the clock", "after the clock"])
-async def test_a_cancellation_of_the_callers_wins_over_a_clock(clock: Clock, at: float):
-    loop = asyncio.get_running_loop()
-    task = asyncio.create_task(silence(Watch(Timeouts(first_event=60))))
+async def test_a_cancellation_of_the_callers_wins_over_a_clock(clock: HandClock, at: float):
+    task = asyncio.create_task(silence(watch_of(clock, Timeouts(first_event=60))))
     await asyncio.sleep(0)
-    loop.call_later(at, task.cancel)
+    clock.call_later(at, task.cancel)
     clock.advance(61)
     with pytest.raises(asyncio.CancelledError):
         await task
     assert task.cancelled()
 
 
-async def test_an_error_that_comes_with_the_clock_is_told(clock: Clock):
+async def test_an_error_that_comes_with_the_clock_is_told(clock: HandClock):
     async def fail() -> None:
-        with Watch(Timeouts(first_event=60)):
+        with watch_of(clock, Timeouts(first_event=60)):
             try:
                 await asyncio.Event().wait()
             except asyncio.CancelledError:
@@ -180,9 +169,9 @@ async def test_an_error_that_comes_with_the_clock_is_told(clock: Clock):
     assert task.cancelling() == 0
 
 
-async def test_a_clock_rings_again_after_one_that_was_survived(clock: Clock):
+async def test_a_clock_rings_again_after_one_that_was_survived(clock: HandClock):
     async def survive() -> None:
-        watch = Watch(Timeouts(first_event=60))
+        watch = watch_of(clock, Timeouts(first_event=60))
         with watch, suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
         watch.content()
@@ -200,26 +189,25 @@ async def test_a_clock_rings_again_after_one_that_was_survived(clock: Clock):
         await rung
 
 
-async def test_a_watch_that_is_closed_has_no_timer(clock: Clock):
-    watch = Watch(Timeouts())
+async def test_a_watch_that_is_closed_has_no_timer(clock: HandClock):
+    watch = watch_of(clock, Timeouts())
     with watch:
         pass
     watch.close()
     watch.close()
     clock.advance(1000)
     await turns()
-    with Watch(Timeouts(first_event=None, idle=None)) as idle:
+    with watch_of(clock, Timeouts(first_event=None, idle=None)) as idle:
         idle.content()
         clock.advance(1000)
         await turns()
 
 
-async def test_a_timer_for_each_attempt_and_none_for_each_read(clock: Clock, monkeypatch: pytest.MonkeyPatch):
-    loop = asyncio.get_running_loop()
+async def test_a_timer_for_each_attempt_and_none_for_each_read(clock: HandClock, monkeypatch: pytest.MonkeyPatch):
+    call_later = HandClock.call_later
     armed: list[float] = []
-    call_at = loop.call_at
-    monkeypatch.setattr(loop, "call_at", lambda when, *rest, **more: armed.append(when) or call_at(when, *rest, **more))
-    watch = Watch(Timeouts(first_event=60, idle=60))
+    monkeypatch.setattr(HandClock, "call_later", lambda *when: armed.append(when[1]) or call_later(*when))
+    watch = watch_of(clock, Timeouts(first_event=60, idle=60))
     for _ in range(100):
         with watch:
             watch.content()

@@ -1,0 +1,163 @@
+"""Routing: attempts over routes. The one loop that tries again, falls back and begins anew.
+
+An answer is committed once a batch with content has gone to a caller who streams it. Until
+then a failure is repaired out of sight; after it, it is the caller's, unless the run was
+asked to begin again. Who collects the whole answer has seen none of it, so nothing is
+committed before its end. What is decided is in policy.py; here it is done.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from .errors import ProviderKitError
+from .events import Event, Restart, Transcript
+from .exchange import Exchange, Observers, told
+from .policy import Remedy, remedy, speaks_against
+
+if TYPE_CHECKING:
+    from .calls import PreparedCall
+
+logger = logging.getLogger("providerkit")
+
+
+class Routing:
+    """Take a run from its start to its end, batch by batch."""
+
+    def __init__(self, prepared: PreparedCall, transcript: Transcript, *, collected: bool) -> None:
+        first = prepared.first
+        self._prepared = prepared
+        self._retry, self._clock, self._health = prepared.retry, prepared.clock, prepared.health
+        self._transcript = transcript
+        self._collected = collected
+        self._observers = Observers(first.hooks.observe(first.chat, first.model))
+        self._transport = first.hooks.wrap_transport(prepared.transport)
+        self._left = list(prepared.routes)  # routes that have not been tried
+        self._call = first
+        self._failed = 0  # attempts on the present route
+        self._spent = 0  # tokens of the last retry
+        self._delay = 0.0  # before the next attempt
+        self._exchange: Exchange | None = None
+        self._held: list[Event] = []  # events without content, until one with content comes
+        self._committed = False
+        self._started: float | None = None
+        self._error: ProviderKitError | None = None
+        self._ended = False
+        self.is_waiting = False
+        transcript.begin(first.hooks.info.name, first.model.name)
+
+    async def next(self) -> list[Event] | None:
+        """Give the next batch of events; None at the end."""
+        self.is_waiting = True
+        try:
+            return await self._next()
+        except ProviderKitError as error:
+            self._error = error
+            raise
+        finally:
+            self.is_waiting = False
+
+    async def aclose(self) -> None:
+        """End the run, whether it is at its end or not."""
+        if self._ended or self._started is None:
+            return
+        self._ended = True
+        if self._exchange is not None:
+            await self._exchange.aclose()
+        if self._transcript.finished:
+            self._observers.tell("finish", self._transcript.reply())
+        else:
+            self._observers.tell("error", self._error)
+
+    async def _next(self) -> list[Event] | None:
+        while True:
+            exchange = self._exchange or await self._begin()
+            try:
+                events = await exchange.next()
+            except ProviderKitError as error:
+                if restart := self._recover(error):
+                    return [restart]
+                continue
+            if self._transcript.finished and events:
+                self._health.succeed(self._call.place, self._call.host, self._spent)
+            if self._committed or events is None:
+                return events
+            self._held += events
+            if self._transcript.has_content or self._transcript.finished:
+                self._committed = not self._collected
+                events, self._held = self._held, []
+                return events
+
+    async def _begin(self) -> Exchange:
+        if self._started is None:
+            self._started = self._clock.now()
+            self._check_fallbacks()
+            self._move()
+        elif self._delay:
+            await self._clock.sleep(self._delay)
+        call = self._call
+        self._transcript.begin(call.hooks.info.name, call.model.name)
+        self._health.attempt(call.place, self._clock.now())
+        self._exchange = Exchange(
+            call, self._transport, self._observers, self._transcript, started=self._started, hurried=bool(self._left)
+        )
+        return self._exchange
+
+    def _check_fallbacks(self) -> None:
+        """See that every route can serve the call, before the first byte is sent."""
+        for call in self._prepared.routes[1:]:
+            try:
+                call.request()
+            except ProviderKitError as error:
+                raise told(error, call) from None
+
+    def _move(self) -> None:
+        """Go to the next route that may be tried; one that is down waits until no other is left."""
+        now = self._clock.now()
+        self._call = next((call for call in self._left if self._health.allows(call.place, now)), self._left[0])
+        self._left.remove(self._call)
+        self._failed = 0
+        self._spent = 0
+
+    def _recover(self, error: ProviderKitError) -> Restart | None:
+        """Prepare the next attempt, or raise the error where there is none."""
+        committed, self._committed = self._committed, False
+        self._exchange = None
+        self._held = []
+        self._failed += 1
+        if speaks_against(error):
+            self._health.fail(self._call.place)
+        if committed and not self._prepared.restarts:
+            raise error
+        cure = remedy(error)
+        delay = None if committed and self._left else self._wait(error, cure)
+        if delay is None:
+            if cure is Remedy.NONE or not self._left:
+                raise _summed_up(error, self._transcript)
+            self._move()
+        self._delay = delay or 0.0
+        logger.info("%s: next after %.3f s", self._call.route, self._delay)
+        self._observers.tell("retry", error, self._delay)
+        return Restart(self._call.route, error) if committed else None
+
+    def _wait(self, error: ProviderKitError, cure: Remedy) -> float | None:
+        """Give the seconds until the same route is tried again; None where it is not."""
+        if cure is not Remedy.RETRY or (self._left and self._health.is_down(self._call.place)):
+            return None
+        asked = getattr(error, "retry_after", None)
+        delay = self._retry.delay(self._failed, asked, self._clock.jitter(), others=bool(self._left))
+        total = self._call.timeouts.total
+        assert self._started is not None  # an attempt has failed
+        if delay is None or (total is not None and self._clock.now() + delay >= self._started + total):
+            return None
+        self._spent = self._health.spend(self._call.host, error)
+        return delay if self._spent else None
+
+
+def _summed_up(error: ProviderKitError, transcript: Transcript) -> ProviderKitError:
+    """Note on an error how the attempts before it went, which a caller without the Run can't see."""
+    if len(transcript.attempts) > 1:
+        lines = (f"{attempt.route}: {attempt.error or 'left'}" for attempt in transcript.attempts)
+        error.add_note(f"After {len(transcript.attempts)} attempts:\n" + "\n".join(lines))
+    return error
