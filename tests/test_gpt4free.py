@@ -1,9 +1,12 @@
-"""gpt4free's convention, given to a plugin that inherits its two bases."""
+"""gpt4free's convention, given to a plugin that inherits its two bases, and to any other plugin."""
 
 import json
+from types import ModuleType
 
 import aiohttp
+import attrs
 import pytest
+from asking import on_the_wire
 from loopback import chunked, serve
 from parrots import Parrot
 from yarl import URL
@@ -21,7 +24,7 @@ from providerkit import (
     hookimpl,
     loads,
 )
-from providerkit.compat.gpt4free import AsyncGeneratorProvider, ProviderModelMixin, decode
+from providerkit.compat.gpt4free import AsyncGeneratorProvider, ProviderModelMixin, as_provider, decode
 
 ADDRESS = "http://parrot.invalid/say"
 MESSAGES = [{"role": "user", "content": "hello"}]
@@ -109,6 +112,67 @@ def test_a_plugin_with_the_convention_is_a_plugin_as_before():
         supports=Polly.supports,
         api_key_env="PARROT_API_KEY",
     )
+
+
+class Handy(Parrot):
+    """Be able to call tools, and say where it lives and that it is out of order."""
+
+    @hookimpl
+    def describe(self) -> ProviderInfo:
+        return attrs.evolve(super().describe(), url="http://handy.example", supports={"tools"}, working=False)
+
+
+def module():
+    """Make a module whose functions are a parrot's hooks."""
+    made = ModuleType("parrot_module")
+    for hook in ("describe", "resolve_model", "build_request", "parse_stream"):
+        setattr(made, hook, getattr(Parrot(), hook))
+    return made
+
+
+@pytest.mark.parametrize("plugin", [Parrot, Parrot(), module(), "parrot"], ids=["class", "instance", "module", "name"])
+async def test_any_plugin_is_given_the_convention(mocked, install, plugin):
+    install("parrot", Parrot)
+    given, headers, body = await asked(mocked, "", MESSAGES, provider=as_provider(plugin), api_key="key", nonsense=1)
+    assert (given, body, headers["Authorization"]) == (["squawk"], {"model": "grey", "text": "hello"}, "Bearer key")
+
+
+def test_what_the_plugin_says_of_itself_is_told_in_gpt4frees_words():
+    parrot, handy = as_provider(Parrot), as_provider(Handy)
+    assert parrot.get_dict() == {"name": "parrot", "url": None, "label": None, "working": True}
+    assert (parrot.get_models(), parrot.get_model(""), parrot.supports_message_history) == (
+        ["grey", "green"],
+        "grey",
+        True,
+    )
+    assert handy.get_dict() == {"name": "parrot", "url": "http://handy.example", "label": None, "working": False}
+    assert not handy.supports_message_history
+
+
+def test_a_plugin_that_knows_no_model_has_none_for_gpt4free():
+    unsure = as_provider(on_the_wire(Parrot, describe=hookimpl(lambda self: ProviderInfo("unsure"))))
+    assert (unsure.get_models(), unsure.get_model(None)) == ([], "")
+
+
+async def test_each_class_is_redirected_by_itself(mocked):
+    there, elsewhere = as_provider(Parrot), as_provider(Parrot)
+    elsewhere.base_url = "http://elsewhere.invalid"
+    mocked.post("http://elsewhere.invalid/say", body='data: "far"\n\n')
+    assert [chunk async for chunk in elsewhere.create_async_generator("", MESSAGES)] == ["far"]
+    assert (await asked(mocked, "", MESSAGES, provider=there))[0] == ["squawk"]
+
+
+async def test_tools_are_not_offered_since_their_calls_could_not_be_given_back(mocked):
+    tools = [{"type": "function", "function": {"name": "fly"}}]
+    given, _, _ = await asked(mocked, "", MESSAGES, provider=as_provider(Handy), tools=tools)
+    assert given == ["squawk"]
+
+
+def test_what_is_no_plugin_is_refused_at_once():
+    with pytest.raises(providerkit.UnknownProvider, match="dodo"):
+        as_provider("dodo")
+    with pytest.raises(providerkit.PluginError, match="lacks the required hook"):
+        as_provider(object)
 
 
 @pytest.mark.parametrize("done", [b"", b"data: [DONE]\n\ndata: late\n\n"])

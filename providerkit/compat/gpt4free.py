@@ -1,7 +1,8 @@
-"""The convention by which gpt4free calls a provider, for any plugin class of ours.
+"""The convention by which gpt4free calls a provider, for any plugin.
 
-gpt4free calls classes, not instances: class methods and class attributes. A plugin that
-inherits these two bases keeps its hooks as they are, and can be called both ways.
+gpt4free calls classes, not instances: class methods and class attributes. `as_provider`
+makes such a class of a plugin as it is. A plugin that inherits the two bases keeps its
+hooks as they are, and can be called both ways.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from ..messages import OPTIONS
 from ..transport import NetworkResponse
 from ..wire import Decoder
 
+# A tool call has no form in this convention, so tools are not offered to the model either.
+CARRIED = tuple(option for option in OPTIONS if option != "tools")
+
 
 class AsyncGeneratorProvider:
     """Let gpt4free stream from a plugin class.
@@ -29,7 +33,6 @@ class AsyncGeneratorProvider:
     live: ClassVar[int] = 0
     needs_auth: ClassVar[bool] = False
     supports_stream: ClassVar[bool] = True
-    supports_system_message: ClassVar[bool] = True
     supports_message_history: ClassVar[bool] = True
     use_stream_timeout: ClassVar[bool] = True
 
@@ -45,11 +48,11 @@ class AsyncGeneratorProvider:
         """Stream an answer: text as strings, other JSON that the wire carries as it was decoded.
 
         An empty `model` is the default. Of `kwargs`, `api_key` and the options that the
-        provider supports are used, where they are given; the rest is ignored.
+        provider supports, but tools, are used, where they are given; the rest is ignored.
         """
         provider, base_url = cls._target()
         supports = providerkit.provider(provider).info.supports
-        used = {name: kwargs[name] for name in OPTIONS if name in supports and kwargs.get(name) is not None}
+        used = {name: kwargs[name] for name in CARRIED if name in supports and kwargs.get(name) is not None}
         run = providerkit.run(
             messages,
             provider=provider,
@@ -98,6 +101,36 @@ class ProviderModelMixin:
     def get_model(cls, model: str | None, **kwargs: Any) -> str:
         """Name the model that is meant; an empty name is the default."""
         return model or cls.default_model
+
+
+class PluginProvider(AsyncGeneratorProvider, ProviderModelMixin):
+    """Let gpt4free stream from a plugin that is something else than this class.
+
+    `base_url` is where its calls go; None is the plugin's own.
+    """
+
+    base_url: ClassVar[str | None] = None
+    _plugin: ClassVar[object]
+
+    @classmethod
+    def _target(cls) -> tuple[object, str | None]:
+        return cls._plugin, cls.base_url
+
+
+def as_provider(plugin: str | object) -> type[PluginProvider]:
+    """Make a class for gpt4free of any plugin: an installed name, a class, an instance or a module.
+
+    Raises UnknownProvider or PluginError where the plugin can't be loaded.
+    """
+    info = providerkit.provider(plugin).info
+    described = {
+        "url": info.url,
+        "working": info.working,
+        "supports_message_history": "history" in info.supports,
+        "default_model": info.default_model or "",
+        "models": list(dict.fromkeys(filter(None, (info.default_model, *info.models)))),
+    }
+    return type(info.name, (PluginProvider,), {"_plugin": plugin, **described})
 
 
 async def decode(response: Any, decoder: Decoder) -> AsyncIterator[Event]:
