@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import pytest
 from packages import flock, install, site
@@ -9,6 +10,9 @@ from packages import flock, install, site
 from providerkit.testing.mocking import mocked
 
 __all__ = ["flock", "install", "mocked", "site"]
+
+# Tests with another system are collected where it is installed: in the tox environment of its own.
+collect_ignore = [folder for folder, needed in [("gpt4free", "g4f")] if find_spec(needed) is None]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -56,7 +56,7 @@ class AsyncGeneratorProvider:
         run = providerkit.run(
             messages,
             provider=provider,
-            model=model or None,
+            model=model,
             base_url=base_url,
             proxy=proxy or None,
             connector=connector,
