@@ -47,6 +47,10 @@ class Conversation:
         """Forget what was said."""
         self._messages.clear()
 
+    def _repr_markdown_(self) -> str:
+        """Show the turns so far in a notebook, the Markdown of each as it is."""
+        return "\n\n".join(f"**{turn.role}**\n\n{turn.text}" for turn in self._messages) or "*nothing was said yet*"
+
     def __iter__(self) -> NoReturn:
         raise TypeError('a Conversation is not iterated; ask it: for text in chat.send("Hello")')
 

@@ -127,6 +127,21 @@ class Reply:
         """Give the assistant's message, to append to the history."""
         return Message("assistant", self.text, tool_calls=self.tool_calls)
 
+    def _repr_markdown_(self) -> str:
+        """Show it in a notebook: the model's Markdown as it is, what else came in brief, then how it ended."""
+        calls = "\n".join(f"- `` {call.name}({_brief(call.arguments)}) ``" for call in self.tool_calls)
+        counts = [(self.usage.input_tokens, "in"), (self.usage.output_tokens, "out")] if self.usage else []
+        tokens = ", ".join(f"{count} tokens {way}" for count, way in counts if count is not None)
+        facts = " · ".join(filter(None, (self.finish_reason or "unfinished", self.model, tokens)))
+        thought = f"> {_brief(self.reasoning)}" if self.reasoning else ""
+        return "\n\n".join(filter(None, (thought, self.text, calls, f"<small>{facts}</small>")))
+
+
+def _brief(text: str) -> str:
+    """Give the beginning, on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= 200 else f"{line[:200]} …"
+
 
 class _PartialCall:
     def __init__(self) -> None:

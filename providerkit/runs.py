@@ -68,6 +68,11 @@ class Run:
         state = reply.finish_reason or ("ended" if reply.attempts else "started" if self._started else "not started")
         return f"<Run {self._prepared.first.route}: {state}>"
 
+    def _repr_markdown_(self) -> str:
+        """Show in a notebook where it stands and the text so far; this starts nothing."""
+        hint = "" if self._started else "Nothing is sent before it is iterated, awaited or asked for its `result()`."
+        return "\n\n".join(filter(None, (f"`{self!r}`", hint, self._transcript.text)))
+
     def __aiter__(self) -> AsyncIterator[str]:
         return self._iterate(_each(self, self._start(), _texts))
 

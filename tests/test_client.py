@@ -255,6 +255,27 @@ class TestRun:
         await run
         assert repr(run) == "<Run parrot/grey: stop>"
 
+    async def test_a_notebook_shows_where_it_stands_and_its_text_and_starts_nothing(self, client):
+        shown = asyncio.Event()
+
+        async def halting(request, writer):
+            writer.write(chunked(b'data: "Hel"\n\n', end=False))
+            await shown.wait()
+            writer.write(b'c\r\ndata: "lo"\n\n\r\n0\r\n\r\n')
+
+        async with serve(halting) as server:
+            run = client.run("hi", provider=Parrot, base_url=server.base_url)
+            hint = "Nothing is sent before it is iterated, awaited or asked for its `result()`."
+            assert run._repr_markdown_() == f"`<Run parrot/grey: not started>`\n\n{hint}"
+            texts = aiter(run)
+            assert run._repr_markdown_() == "`<Run parrot/grey: started>`"
+            assert server.requests == []
+            assert await anext(texts) == "Hel"
+            assert run._repr_markdown_() == "`<Run parrot/grey: started>`\n\nHel"
+            shown.set()
+            assert [text async for text in texts] == ["lo"]
+            assert run._repr_markdown_() == "`<Run parrot/grey: stop>`\n\nHello"
+
     async def test_messages_are_not_changed(self, ask, server):
         messages = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}]
         before = [dict(message) for message in messages]
@@ -480,6 +501,12 @@ class TestConversation:
             chat.reset()
             assert (await chat.send(Message("user", "d"), model="green")).model == "green"
             assert chat.messages == (Message("user", "d"), Message("assistant", "1"))
+
+    async def test_a_notebook_shows_its_turns(self, ask):
+        chat = ask(None)
+        assert chat._repr_markdown_() == "*nothing was said yet*"
+        await chat.send("- a\n- b")
+        assert chat._repr_markdown_() == "**user**\n\n- a\n- b\n\n**assistant**\n\nHello"
 
     async def test_a_send_that_fails_or_is_left_leaves_it_as_it_was(self, ask):
         chat = ask(None)

@@ -53,6 +53,35 @@ def test_a_reply_may_be_asked_for_before_the_end():
     assert transcript.reply().finish_reason is None
 
 
+LONG = 'say "a" ' * 30
+
+
+@pytest.mark.parametrize(
+    ("reply", "shown"),
+    [
+        (
+            Reply(text="*Hello*, <b>you</b>\n\n- $x$", finish_reason="stop", model="grey", usage=Usage(12, 30)),
+            "*Hello*, <b>you</b>\n\n- $x$\n\n<small>stop · grey · 12 tokens in, 30 tokens out</small>",
+        ),
+        (Reply(text="Hel", model="grey"), "Hel\n\n<small>unfinished · grey</small>"),
+        (Reply(usage=Usage(output_tokens=0)), "<small>unfinished · 0 tokens out</small>"),
+        (Reply(usage=Usage()), "<small>unfinished</small>"),
+        (
+            Reply(
+                reasoning="First\n\nthis,\n# then that.",
+                tool_calls=(ToolCall("1", "look", '{\n "up": "`sky`"}'), ToolCall("2", "fly", "")),
+                finish_reason="tool_calls",
+            ),
+            '> First this, # then that.\n\n- `` look({ "up": "`sky`"}) ``\n- `` fly() ``\n\n<small>tool_calls</small>',
+        ),
+        (Reply(text="a", reasoning=LONG), f"> {LONG[:200]} …\n\na\n\n<small>unfinished</small>"),
+    ],
+    ids=["whole", "partial", "no text", "nothing", "reasoning and tool calls", "long reasoning"],
+)
+def test_a_reply_shows_the_models_markdown_as_it_is_and_the_rest_in_brief(reply, shown):
+    assert reply._repr_markdown_() == shown
+
+
 def test_an_unproven_finish_makes_an_unproven_reply():
     transcript = Transcript()
     transcript.add([Finish("stop", proven=False)])
