@@ -12,7 +12,9 @@ from providerkit.testing.mocking import mocked
 __all__ = ["flock", "install", "mocked", "site"]
 
 # Tests with another system are collected where it is installed: in the tox environment of its own.
-collect_ignore = [folder for folder, needed in [("gpt4free", "g4f")] if find_spec(needed) is None]
+collect_ignore = [
+    folder for folder, needed in [("gpt4free", "g4f"), ("notebook", "nbclient")] if find_spec(needed) is None
+]
 
 
 @pytest.fixture(autouse=True, scope="session")
