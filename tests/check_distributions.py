@@ -76,8 +76,8 @@ def test_a_wheel_holds_the_package_and_its_licence_and_nothing_else(built, packa
 def test_an_sdist_holds_what_it_takes_to_test_it(built, package):
     found = members(archive(built, package, ".tar.gz"))
     source = SOURCES[package]
-    assert files(source / package) | files(source / "tests", "*.py") <= found
-    assert {"LICENSE", "README.md", "pyproject.toml"} <= found
+    assert files(source / package) | files(source / "tests", "*.py") | files(source / "changes") <= found
+    assert {"LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml"} <= found
     assert {Path(name).name for name in found if name.startswith("providers/")} <= {"README.md"}
     assert not [name for name in found if "/." in name or name.endswith(".pyc")]
 
