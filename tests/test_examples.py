@@ -3,11 +3,19 @@
 import asyncio
 import importlib.util
 import json
+import re
 import runpy
+import signal
+import socket
+import subprocess
+import sys
+from asyncio.subprocess import PIPE
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
-from loopback import http, serve
+from loopback import chunked, http, serve
 from parrots import Parrot
 
 import providerkit
@@ -141,3 +149,93 @@ async def test_who_answers_the_hook_works_without_it():
 def test_the_demonstration_runs(capsys):
     runpy.run_path(str(EXAMPLES / "own_hook.py"), run_name="__main__")
     assert capsys.readouterr().out.endswith("\n(gpt-4o-mini may be wrong.)\n")
+
+
+def script(name, *arguments):
+    command = [sys.executable, "-X", "dev", "-W", "error", EXAMPLES / f"{name}.py", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_script_asks_blocking_and_async():
+    done = script("ask", "Who?", "When?")
+    assert (done.stderr, done.returncode) == ("", 0)
+    answers = [f"You said: '{text}'. 0 turns came before. This is Koala's sandbox." for text in ("Who?", "When?")]
+    assert done.stdout.splitlines() == [answers[0], "(gpt-4o-mini: stop)", *answers]
+
+
+def test_a_script_that_asks_nothing_says_so_in_a_line():
+    done = script("ask", "")
+    assert (done.stderr, done.returncode) == (
+        "Error: there is no message to send; pass a non-empty string or list\n",
+        1,
+    )
+
+
+@asynccontextmanager
+async def web_page(*arguments):
+    """Start the example as its docstring says, and give its address; it must end without a complaint."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-u", "-X", "dev", "-W", "error", EXAMPLES / "web_page.py", "--port", str(port)]
+    process = await asyncio.create_subprocess_exec(*command, *arguments, stdout=PIPE, stderr=PIPE)
+    try:
+        while line := await process.stdout.readline():
+            if b"Running on" in line:
+                break
+        yield f"http://127.0.0.1:{port}"
+        process.send_signal(signal.SIGINT)
+        _, complaints = await process.communicate()
+        assert (complaints.decode(), process.returncode) == ("", 0)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def sent_to_browser(address, prompt):
+    """Take what an EventSource would, as pairs of name and value."""
+    async with aiohttp.ClientSession() as session, session.get(f"{address}/answer", params={"prompt": prompt}) as got:
+        assert (got.status, got.content_type) == (200, "text/event-stream")
+        decoder = providerkit.SSEDecoder()
+        found = [*decoder.feed(await got.read()), *decoder.close()]
+    return [(event.event, json.loads(event.data)) for event in found]
+
+
+async def test_a_web_page_streams_the_answer_to_a_browser():
+    async with web_page() as address:
+        async with aiohttp.ClientSession() as session, session.get(address) as got:
+            assert (got.content_type, "EventSource" in await got.text()) == ("text/html", True)
+        *texts, end = await sent_to_browser(address, "one\ntwo <b>")
+    assert {name for name, _ in texts} == {"text"}
+    assert len(texts) > 1
+    assert "".join(text for _, text in texts).startswith(r"You said: 'one\ntwo <b>'.")
+    assert end == ("end", None)
+
+
+async def test_a_web_page_tells_what_went_wrong():
+    answer = http(b'{"message": "enough"}', status=429)
+    async with serve(answer) as server, web_page("--base-url", server.base_url) as address:
+        [(name, message), end] = await sent_to_browser(address, "hello")
+        nothing = await sent_to_browser(address, "")
+    assert nothing == [("failure", "there is no message to send; pass a non-empty string or list"), end]
+    assert (name, end) == ("failure", ("end", None))
+    assert "enough" in message
+
+
+async def test_closing_the_tab_ends_the_providers_stream():
+    async def begin(request, writer):
+        writer.write(chunked(b'data: "Well, "\n\n', end=False))
+        await asyncio.Event().wait()
+
+    async with serve(begin) as server, web_page("--base-url", server.base_url) as address:
+        async with aiohttp.ClientSession() as session:
+            got = await session.get(f"{address}/answer?prompt=hello")
+            assert await got.content.readline() == b"event: text\n"
+            assert server.closed.empty()
+            got.close()
+        await server.closed.get()
+
+
+def test_the_list_names_every_example():
+    listed = re.findall(r"\]\((\w+\.\w+)\)", (EXAMPLES / "README.md").read_text("utf-8"))
+    assert sorted(listed) == sorted(path.name for path in EXAMPLES.iterdir() if path.suffix in {".py", ".ipynb"})
