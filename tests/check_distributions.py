@@ -78,7 +78,7 @@ def test_an_sdist_holds_what_it_takes_to_test_it(built, package):
     source = SOURCES[package]
     assert files(source / package) | files(source / "tests", "*.py") | files(source / "changes") <= found
     assert {"LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml"} <= found
-    assert {Path(name).name for name in found if name.startswith("providers/")} <= {"README.md"}
+    assert {Path(name).name for name in found if name.startswith("providers/")} <= {"README.md", "CHANGELOG.md"}
     assert not [name for name in found if "/." in name or name.endswith(".pyc")]
 
 

@@ -1,0 +1,49 @@
+"""What CONTRIBUTING.md and its neighbours say can be done, and leads somewhere."""
+
+import configparser
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [
+    page
+    for pattern in ("[A-Z]*.md", "changes/*.md", "examples/*.md", "providers/**/*.md")
+    for page in ROOT.glob(pattern)
+]
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+COMMANDS = re.findall(r"\.venv/bin/([^#`\n]*[^#`\s])", CONTRIBUTING)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_link_leads_somewhere(page):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text("utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("pytest ")])
+def test_the_tests_it_names_are_there(command):
+    words = [sys.executable, "-m", *command.split(), "--collect-only", "-q"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_environments_of_tox_it_names_are_there():
+    tox = configparser.ConfigParser()
+    tox.read(ROOT / "tox.ini")
+    named = re.findall(r"tox -e (\w+)", CONTRIBUTING)
+    assert named
+    assert [name for name in named if f"testenv:{name}" not in tox] == []
+    assert [name for name in tox if name.startswith("testenv") and "description" not in tox[name]] == []
+
+
+def test_the_set_up_installs_every_tool_it_calls():
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["dependency-groups"]
+    lines = [line for item in groups["dev"] for line in groups.get(item["include-group"], [])]
+    named = {re.match(r"[\w-]+", line)[0] for line in lines}
+    with_these = {"pip", "pytest", "providerkit"}  # with Python, the extra `testing`, and the core
+    assert {command.split()[0] for command in COMMANDS} <= named | with_these
