@@ -152,7 +152,7 @@ def test_the_demonstration_runs(capsys):
 
 
 def script(name, *arguments):
-    command = [sys.executable, "-X", "dev", "-W", "error", EXAMPLES / f"{name}.py", *arguments]
+    command = [sys.executable, "-W", "error", EXAMPLES / f"{name}.py", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -176,7 +176,7 @@ async def web_page(*arguments):
     """Start the example as its docstring says, and give its address; it must end without a complaint."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, "-u", "-X", "dev", "-W", "error", EXAMPLES / "web_page.py", "--port", str(port)]
+    command = [sys.executable, "-u", "-W", "error", EXAMPLES / "web_page.py", "--port", str(port)]
     process = await asyncio.create_subprocess_exec(*command, *arguments, stdout=PIPE, stderr=PIPE)
     try:
         while line := await process.stdout.readline():

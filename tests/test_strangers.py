@@ -105,7 +105,7 @@ async def run_stranger(*path):
         "import providerkit, sys; print(providerkit.run('hi', provider='stranger', base_url=sys.argv[1]).result().text)"
     )
     async with serve(http(b'data: "Hello "\n\ndata: "from afar"\n\n')) as server:
-        answer = await asyncio.to_thread(python, "-X", "dev", "-W", "error", "-c", code, server.base_url, path=path)
+        answer = await asyncio.to_thread(python, "-W", "error", "-c", code, server.base_url, path=path)
     assert [(request.path, request.body) for request in server.requests] == [("/say", b'{"text":"hi"}')]
     return answer
 
