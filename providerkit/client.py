@@ -28,7 +28,8 @@ class Client:
     `timeouts`, `limits`, `extensions` and `retry` hold for every run that does not name its
     own. It knows which routes are down, and what retries may still cost a host, for all its
     runs. `clock` keeps its time; tests pass their own. Use it as a context manager, async or
-    blocking: leaving closes its connections.
+    blocking: leaving closes its connections, and a run that starts after that is a
+    ConfigurationError. Raises InvalidOption for settings of a wrong type.
     """
 
     def __init__(
@@ -93,7 +94,8 @@ class Client:
         variable; `base_url` is what its paths are appended to; `headers` win over all
         others; `proxy` is http, https or socks; a `connector` of aiohttp is used and
         never closed; `timeouts` are in seconds; `extensions`, names or objects, the first
-        outermost, stand in for those of the Client.
+        outermost, stand in for those of the Client. None, or nothing of several, leaves an
+        option to the provider.
 
         `fallback` names further routes, tried in turn where one can't answer: each
         "provider/model", "provider", a pair (provider, model) or a Route. `retry` says how
@@ -103,8 +105,8 @@ class Client:
         `on_interrupt="restart"` begins again: `events()` then gives a Restart.
 
         Raises ConfigurationError, of the kind that says what to fix, here or as the Run
-        starts, before anything is sent. The Run raises ProviderError, TransportError and
-        StreamError, too.
+        starts, before anything is sent, and TypeError for an unknown option. The Run raises
+        ProviderError, TransportError and StreamError, too.
         """
         options = RunOptions(
             provider=provider,
@@ -134,15 +136,19 @@ class Client:
         return self._ask(parse_messages(messages), options)
 
     def provider(self, name: str | object) -> Provider:
-        """Load a provider; raises UnknownProvider or PluginError."""
+        """Load a provider by its installed name, or take a plugin object.
+
+        Raises UnknownProvider where none of that name is installed, PluginError where it is
+        broken.
+        """
         return Provider(self, find_provider(name))
 
     def close(self) -> None:
-        """Close the connections that blocking calls opened."""
+        """Close the connections that blocking calls opened; the Client can't be used any more."""
         sync.call(self._settings.connections.close())
 
     async def aclose(self) -> None:
-        """Close the connections of the running event loop."""
+        """Close the connections of the running event loop; the Client can't be used any more."""
         await self._settings.connections.close()
 
     def __enter__(self) -> Self:
@@ -170,7 +176,10 @@ class Client:
 
 
 class Models:
-    """Hold the question which models a provider has; await it or call `result()`."""
+    """Hold the question which models a provider has; await it or call `result()`.
+
+    Nothing is sent before; each time asks anew.
+    """
 
     def __init__(self, ask: Callable[[], Coroutine[Any, Any, tuple[Model, ...]]]) -> None:
         self._ask = ask
@@ -179,12 +188,12 @@ class Models:
         return self._ask().__await__()
 
     def result(self) -> tuple[Model, ...]:
-        """Wait for the models."""
+        """Wait for the models, as the provider orders them; raises what a Run raises."""
         return sync.call(self._ask())
 
 
 class Provider:
-    """Hold a loaded provider."""
+    """Hold a loaded provider; `info` is what it says of itself, a ProviderInfo."""
 
     def __init__(self, client: Client, plugin: Plugin) -> None:
         self._client = client

@@ -38,7 +38,7 @@ class Conversation:
 
         The history is read when the Run starts, and grows by both turns when it has
         finished; a Run that fails or is abandoned leaves it as it was. Starting a second
-        one while one runs raises RunConsumed.
+        one while one runs raises RunConsumed; an unknown option is a TypeError.
         """
         check_known(options, RunOptions, "send")
         return self._client._ask(parse_messages(message), {**self._options, **options}, self)

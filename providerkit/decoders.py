@@ -135,13 +135,18 @@ def _default_finish(called_tool: bool) -> Finish:
 
 
 class EventStream(_Records):
-    """Decode server-sent events.
+    r"""Decode server-sent events (html.spec.whatwg.org, 9.2, November 2026: see SSEDecoder).
 
     `parse(data, event)` gives the events of one server-sent event: `data` as bytes, `event`
     its type ("message" where the server named none). Data equal to `done` ends the stream
     and never reaches `parse`, nor does an empty event without a type. `end` is what the end
     of the body means on a wire without a mark of its own; without `end`, a body that ends
-    unannounced is StreamTruncated.
+    unannounced is StreamTruncated. What `parse` raises is raised once the events before it
+    have been given.
+
+    >>> decoder = EventStream(lambda data, event: [TextDelta(loads(data))], end=Finish("stop"))
+    >>> decoder.feed(b'data: "Hello"\n\n'), decoder.close()
+    ([TextDelta(text='Hello')], [Finish(reason='stop', proven=True)])
     """
 
     def __init__(self, parse: ParseEvent, end: Finish | None = None, done: bytes | None = b"[DONE]") -> None:
@@ -156,17 +161,21 @@ class EventStream(_Records):
 
 
 class JSONLines(_Records):
-    """Decode JSON lines; `parse(value)` gives the events of one line, `end` is as in EventStream."""
+    """Decode JSON lines (jsonlines.org); `parse(value)` gives the events of one line, `end` is as in EventStream.
+
+    A line that is not JSON is StreamMalformed, and StreamTruncated where it is the last and lacks its end.
+    """
 
     def __init__(self, parse: ParseValue, end: Finish | None = None) -> None:
         super().__init__(JSONLinesDecoder(), lambda line: parse(loads(line)), end)
 
 
 class JSONBody:
-    """Decode a body that is one JSON value, which proves itself by being complete.
+    """Decode a body that is one JSON value (RFC 8259), which proves itself by being complete.
 
     `parse(value)` gives its events; where no Finish is among them, the reason is
-    "tool_calls" where one was seen, else "stop".
+    "tool_calls" where one was seen, else "stop". Events come at the end, all at once; a body
+    that is no JSON is StreamMalformed, and StreamTruncated where it is empty or cut.
     """
 
     def __init__(self, parse: ParseValue) -> None:

@@ -167,7 +167,11 @@ class ProviderError(ProviderKitError):
 
     @classmethod
     def from_status(cls, status: int, message: str, *, code: str | None = None) -> ProviderError:
-        """Make the error class that an HTTP status stands for."""
+        """Make the error that an HTTP status stands for.
+
+        >>> ProviderError.from_status(429, "slow down")
+        RateLimited('slow down')
+        """
         kind = _BY_STATUS.get(status) or (ServerError if status >= 500 else ProviderError)
         return kind(message, status=status, code=code)
 
@@ -193,11 +197,11 @@ class QuotaExhausted(ProviderError):
 
 
 class ContextLengthExceeded(ProviderError):
-    """The chat is too long for the model."""
+    """The chat is too long for the model, so only a shorter one, or another model, can help."""
 
 
 class ContentFiltered(ProviderError):
-    """The provider refuses the content of the chat."""
+    """The provider refuses the content of the chat, or of its answer."""
 
 
 class UnexpectedContent(ProviderError):

@@ -57,7 +57,7 @@ class Usage:
 
 @attrs.frozen
 class ProviderData:
-    """Carry JSON that a provider sends beside the text and that has no event of its own."""
+    """Carry JSON, as decoded, that a provider sends beside the text and that has no event of its own."""
 
     value: Any
 
@@ -108,7 +108,10 @@ class Reply:
     """Join all events of one answer.
 
     While the answer still comes, and where it broke, this is what has come so far and
-    `finish_reason` is None.
+    `finish_reason` is None; otherwise that is the reason of the Finish, and `proven` says
+    whether the wire showed the end. `usage` and `request_id` are None where the provider
+    did not say; `provider` and `model` are those that answered, `attempts` all that were
+    asked, in order.
     """
 
     text: str = ""

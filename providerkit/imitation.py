@@ -69,6 +69,9 @@ def sandbox(provider: str | object, *, port: int = 0) -> Sandbox:
     """Imitate a provider on loopback: `with providerkit.sandbox("koala") as base_url: ...`.
 
     It is the plugin's own imitation, which speaks the provider's wire; it is not the service.
+    `async with` serves it on the running event loop, `with` on the thread of blocking calls;
+    `port` 0 takes a free one. Raises UnknownProvider or PluginError here, and as it starts
+    ConfigurationError where the plugin has no sandbox or the port can't be had.
     """
     return Sandbox(provider, port=port)
 

@@ -11,7 +11,12 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class JSONLinesDecoder:
-    """Cut the lines that hold JSON out of bytes; parsing them is the caller's."""
+    r"""Cut the lines that hold JSON out of bytes (jsonlines.org, November 2026); parsing them is the caller's.
+
+    >>> decoder = JSONLinesDecoder()
+    >>> decoder.feed(b'{"a": 1}\n{"b"'), decoder.feed(b": 2}"), decoder.close()
+    ([b'{"a": 1}'], [], [b'{"b": 2}'])
+    """
 
     def __init__(self) -> None:
         self._tail: list[bytes] = []

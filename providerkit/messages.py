@@ -49,14 +49,18 @@ def _checked_part(text: object) -> str:
 
 @attrs.frozen
 class TextPart:
-    """Hold one piece of text of a message."""
+    """Hold one piece of text of a message; raises InvalidMessages where it is no string that can be sent."""
 
     text: str = attrs.field(converter=_checked_part)
 
 
 @attrs.frozen
 class ImagePart:
-    """Hold one image of a message: a `url` (http, https or data), or `data` with its `media_type`."""
+    """Hold one image of a message: a `url` (http, https or data), or `data` with its `media_type`.
+
+    `data` are the bytes of the file, `media_type` is "image/png", say. Raises
+    InvalidMessages where both are given, or neither.
+    """
 
     url: str | None = None
     data: bytes | None = attrs.field(default=None, repr=False)
@@ -78,7 +82,10 @@ Part: TypeAlias = TextPart | ImagePart
 
 @attrs.frozen
 class Tool:
-    """Describe a function that the model may call; `parameters` is its JSON schema."""
+    """Describe a function that the model may call; `parameters` is its JSON schema, empty where it takes none.
+
+    Raises InvalidOption where the name is empty or the schema no mapping.
+    """
 
     name: str
     description: str = ""
@@ -97,7 +104,10 @@ class Tool:
 
 @attrs.frozen
 class ToolCall:
-    """Hold one call that the model asks for; `arguments` is JSON text, as the model wrote it."""
+    """Hold one call that the model asks for; `arguments` is JSON text, as the model wrote it.
+
+    `id` is what the message that answers it names as its `tool_call_id`.
+    """
 
     id: str
     name: str
@@ -149,6 +159,9 @@ class Message:
     `role` is system, user, assistant or tool; `content` a string or a list of parts;
     `tool_calls` what an assistant asked for; `tool_call_id` which call a tool's message
     answers. Raises InvalidMessages where one of them is wrong.
+
+    >>> Message("user", "Hello").text
+    'Hello'
     """
 
     role: str = attrs.field(converter=_checked_role)
@@ -284,7 +297,7 @@ class Chat:
     """Hold what the user asks of a provider: messages, and the options of `run` by the same names.
 
     `extra` holds body fields that only this provider knows; an option left at its
-    default was not given.
+    default was not given. Raises InvalidOption for a value of a wrong type.
     """
 
     messages: tuple[Message, ...]
@@ -310,7 +323,11 @@ class Chat:
         return tuple(message for message in self.messages if message.role != "system")
 
     def features(self) -> Iterator[str]:
-        """Name what a provider must support to serve this chat, in words of `ProviderInfo.supports`."""
+        """Name what a provider must support to serve this chat, in words of `ProviderInfo.supports`.
+
+        >>> list(Chat((Message("user", "Hello"),), system="Be brief.", seed=1).features())
+        ['system', 'seed']
+        """
         turns = self.turns
         if self.system_texts:
             yield "system"
@@ -331,7 +348,7 @@ class Chat:
 class Model:
     """Name a model as its provider does, and say what is known of it.
 
-    `reasoning`: it may think for long before its first word.
+    `reasoning`: it may think for long before its first word, so waiting is no sign of failure.
     """
 
     name: str
@@ -360,7 +377,7 @@ class ProviderInfo:
     the caller must give one), `default_model` and `models` the names it knows, `supports`
     the features it can serve (words of a closed vocabulary), `api_key_env` the environment
     variable that holds its key, `working` whether its service is known to answer. Raises
-    PluginError where `supports` has an unknown word.
+    PluginError where `supports` has an unknown word, or the name is empty or has a slash.
     """
 
     name: str = attrs.field(converter=_checked_name)

@@ -149,6 +149,7 @@ def activate(*extensions: str | object) -> Iterator[None]:
 
     They are names of installed extensions, or objects; a run sees those named by the call
     or its Client first, then those of the environment, then these: the first is outermost.
+    A name that is not installed is an UnknownExtension of the run that would use it.
     """
     token = _active.set((*_active.get(), *extensions))
     try:

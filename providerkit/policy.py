@@ -105,9 +105,10 @@ class Timeouts:
 
     `connect`: for a connection, the wait for the pool included. `first_event`: from the
     start of an attempt to its first content; 10 where another route remains and none was
-    chosen, but for answers that come whole and models that reason. `idle`: between pieces of content (comments
-    and keep-alives do not count). Both run only while the network is waited for, never
-    while the caller works on what it was given. `total`: the whole call, all its attempts.
+    chosen, but for answers that come whole and models that reason. `idle`: between pieces
+    of content (comments and keep-alives do not count). Both run only while the network is
+    waited for, never while the caller works on what it was given. `total`: the whole call,
+    all its attempts. Raises InvalidOption for what is neither None nor a number above 0.
     """
 
     connect: float | None = attrs.field(default=10.0, validator=_checked_seconds)
@@ -131,7 +132,7 @@ class Limits:
 
     `event`: bytes that may arrive without making an event. `error_body`: bytes that are
     read of an answer that is none. `connections`: open at once on one event loop, 0 for
-    no limit.
+    no limit. Raises InvalidOption for what is no whole number, or below 0.
     """
 
     event: int = attrs.field(default=64 * 2**20, validator=_checked_count)

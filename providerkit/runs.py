@@ -87,7 +87,7 @@ class Run:
         return self._collect(self._start(collected=True)).__await__()
 
     def result(self) -> Reply:
-        """Wait for the whole answer."""
+        """Wait for the whole answer; raises ProviderError, TransportError or StreamError where none comes."""
         return sync.call(self._collect(self._start(collected=True)))
 
     def close(self) -> None:

@@ -65,7 +65,7 @@ class Transport(Protocol):
     """
 
     def send(self, request: Request) -> AbstractAsyncContextManager[Response]:
-        """Give the response as soon as its head is there."""
+        """Give the response as soon as its head is there, whatever its status; raises TransportError."""
         ...
 
 

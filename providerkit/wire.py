@@ -21,7 +21,11 @@ class Headers(Mapping[str, str]):
     """Hold HTTP headers: names in any case, values never shown in a repr.
 
     Several values of one name are joined by ", " (RFC 9110, section 5.3). `|` lays other
-    headers over these.
+    headers over these, and makes new ones.
+
+    >>> headers = Headers({"Accept": "*/*"}) | {"X-Team": "blue"}
+    >>> headers, headers["accept"]
+    (<Headers Accept, X-Team>, '*/*')
     """
 
     __slots__ = ("_items",)
@@ -72,7 +76,14 @@ def _checked_headers(headers: Mapping[str, str] | None) -> Headers:
 
 
 class Secret:
-    """Hold a key so that it shows nowhere; `reveal()` gives it to who must send it."""
+    """Hold a key so that it shows nowhere; `reveal()` gives it to who must send it.
+
+    Raises InvalidOption for an empty key, and for one that no header can carry.
+
+    >>> key = Secret("sk-0123")
+    >>> key, key.reveal()
+    (Secret('***'), 'sk-0123')
+    """
 
     __slots__ = ("_value",)
 
@@ -140,13 +151,17 @@ class Endpoint:
     headers: Headers = attrs.field(default=None, converter=_checked_headers)
 
     def url(self, path: str) -> str:
-        """Append a path of the provider's to the base URL."""
+        """Append a path of the provider's to the base URL.
+
+        >>> Endpoint("https://parrot.example/v1/").url("/say")
+        'https://parrot.example/v1/say'
+        """
         return f"{self.base_url}/{path.lstrip('/')}"
 
 
 @attrs.frozen(repr=False)
 class Request:
-    """Hold one HTTP request.
+    """Hold one HTTP request; a `body` of None is none.
 
     `stream` is False where the answer comes whole. Raises InvalidOption for headers that
     can't be sent.
@@ -164,6 +179,12 @@ class Request:
 
         Raises InvalidOption where `data` holds what JSON can't: what a caller put into
         `extra`, most likely.
+
+        >>> request = Request.json("https://parrot.example/say?key=1", {"text": "Hello"})
+        >>> request
+        <Request POST https://parrot.example/say <Headers Content-Type>>
+        >>> request.body
+        b'{"text":"Hello"}'
         """
         try:
             body = orjson.dumps(data)
@@ -177,7 +198,7 @@ class Request:
 
 @attrs.frozen
 class ResponseHead:
-    """Hold the head of an HTTP response."""
+    """Hold the head of an HTTP response: its status, and its headers as they came."""
 
     status: int
     headers: Headers = attrs.field(factory=Headers, converter=Headers)
@@ -232,7 +253,7 @@ class DecoderWrapper:
     """Change the events of another decoder; subclasses override `transform`.
 
     The Finish is the last event of the last batch: what a `transform` holds back must be
-    given out before it.
+    given out before it. What `transform` raises ends the run.
     """
 
     def __init__(self, decoder: Decoder) -> None:
@@ -262,6 +283,9 @@ def loads(data: bytes) -> Any:
     Bytes that are not UTF-8, and halves of surrogate pairs (which servers that cut text
     by UTF-16 units do send), become U+FFFD. Raises StreamMalformed for anything else
     that RFC 8259 does not allow.
+
+    >>> loads(b'{"text": "Hello"}')
+    {'text': 'Hello'}
     """
     try:
         return orjson.loads(data)
