@@ -14,6 +14,7 @@ import sys
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
@@ -32,7 +33,10 @@ from .policy import timed_out
 from .wire import Headers, Request, ResponseHead
 
 if TYPE_CHECKING:
-    from aiohttp import BaseConnector, ClientResponse, ClientSession
+    from aiohttp import BaseConnector, ClientResponse, ClientSession, TCPConnector
+    from aiohttp.client_reqrep import ConnectionKey
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
 
     from .policy import Limits
 
@@ -109,13 +113,30 @@ class Connections:
 
 
 async def _pool(connections: int) -> AsyncGenerator[ClientSession]:
-    import aiohttp
-
-    session = _session(aiohttp.TCPConnector(limit=connections), owned=True)
+    session = _session(_connector_class()(limit=connections), owned=True)
     try:
         yield session
     finally:
         await session.close()
+
+
+@cache
+def _connector_class() -> type[TCPConnector]:
+    import aiohttp
+
+    class Connector(aiohttp.TCPConnector):
+        """Use no connection again on which came what nobody asked for.
+
+        aiohttp would take it for the answer to the next request.
+        """
+
+        async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
+            idle = self._conns.get(key)
+            while idle and idle[0][0].should_close:
+                idle.popleft()[0].close()
+            return await super()._get(key, traces)
+
+    return Connector
 
 
 def _session(connector: BaseConnector, *, owned: bool) -> ClientSession:

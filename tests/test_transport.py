@@ -462,6 +462,29 @@ async def test_a_connection_that_breaks_at_rest_is_nobodys_business(caplog: pyte
     assert (server.connections, caplog.messages) == (2, [])
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["with the end of the body", "on the idle connection"])
+async def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next(late: bool):
+    async def answer_twice(received: Received, writer: asyncio.StreamWriter) -> None:
+        unasked = http(b'data: "of another"\n\ndata: [DONE]\n\n')
+        writer.write(OPEN)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        writer.write(ANSWER.removeprefix(OPEN) + (b"" if late else unasked))
+        if late:
+            await answered.wait()
+            writer.write(unasked)
+
+    answered = asyncio.Event()
+    async with serve(answer_twice) as server, providerkit.Client() as client:
+        for _ in range(2):
+            reply = await client.run("hello", provider=Macaw, base_url=server.base_url)
+            assert reply.text == "a"
+            answered.set()
+            for _ in range(5):
+                await asyncio.sleep(0)
+    assert (len(server.requests), server.connections) == (2, 2)
+
+
 async def test_an_http_proxy_is_asked_in_place_of_the_host():
     async with serve(ANSWER) as proxy:
         url = proxy.base_url.replace("http://", "http://polly:pa55word@")
