@@ -14,7 +14,7 @@ import aiohttp
 import attrs
 import pytest
 import trustme
-from asking import KEY, ask, failure
+from asking import KEY, ONCE, ask, failure
 from chat_completions import ChatCompletions, answer, chunk, event, refusal, tool_call, usage
 from parrots import Macaw, Parrot
 
@@ -199,7 +199,7 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=[f"{case.fault!r:.60}" for case in CASES])
 async def test_a_fault_is_told_or_survived_and_the_next_request_is_answered(case: Case):
     server = FaultServer([case.fault, healthy()], answer=case.answer)
-    async with server as url, providerkit.Client(limits=case.limits) as client:
+    async with server as url, providerkit.Client(retry=ONCE, limits=case.limits) as client:
         options: dict[str, Any] = {"provider": case.provider, "base_url": url, "api_key": KEY}
         run = client.run("hello", timeouts=case.timeouts, **options)
         if case.gets:
@@ -234,7 +234,7 @@ def test_every_fault_of_the_table_has_its_case_or_its_own_test():
 
 async def said(fault: Fault, provider: object = CHAT, **options: Any) -> providerkit.Reply:
     """Give what the caller gets of one fault."""
-    async with FaultServer(fault, answer=CHAT) as url, providerkit.Client() as client:
+    async with FaultServer(fault, answer=CHAT) as url, providerkit.Client(retry=ONCE) as client:
         return await client.run("hello", provider=provider, base_url=url, api_key=KEY, **options)
 
 
@@ -307,7 +307,7 @@ async def test_what_a_provider_asks_to_wait_is_told_in_seconds(headers: dict[str
 
 async def test_a_storm_passes():
     server = FaultServer([*[faults.status(503)] * 3, healthy()], answer=CHAT)
-    async with server as url, providerkit.Client() as client:
+    async with server as url, providerkit.Client(retry=ONCE) as client:
         for _ in range(3):
             await failure(providerkit.ServerError, client.run("hi", provider=CHAT, base_url=url, api_key=KEY))
         assert (await client.run("hi", provider=CHAT, base_url=url)).text == CHAT.text
@@ -461,7 +461,7 @@ async def test_a_break_at_any_byte_is_told_and_only_a_proven_end_is_an_answer(ma
     wire = b"".join(ABC.wire())
     proven = wire.index(DONE) + len(DONE)
     server = FaultServer(lambda visit: make(visit.number), answer=ABC)
-    async with server as url, providerkit.Client() as client:
+    async with server as url, providerkit.Client(retry=ONCE) as client:
         for offset in range(len(wire) + 1):
             run = client.run("hello", provider=Macaw, base_url=url)
             if offset >= proven:
@@ -484,7 +484,7 @@ async def test_a_body_that_is_cut_anywhere_gives_the_same_answer(start: bytes):
     pieces = [start, 'data: "\u00e9\U0001f99c"\r\n\r\n'.encode(), b"data: [DONE]\r\n\r\n"]
     size = len(b"".join(pieces))
     server = FaultServer(lambda visit: faults.split(visit.number), answer=Recording(pieces))
-    async with server as url, providerkit.Client() as client:
+    async with server as url, providerkit.Client(retry=ONCE) as client:
         for _ in range(size + 1):
             assert (await client.run("hello", provider=Macaw, base_url=url)).text == "\u00e9\U0001f99c"
 
@@ -595,7 +595,7 @@ def test_certificates_need_trustme(monkeypatch: pytest.MonkeyPatch):
 
 async def test_a_request_that_loses_the_race_for_an_idle_connection_is_told_as_never_answered():
     server = FaultServer([healthy(), faults.close_unanswered(), healthy()], answer=ABC)
-    async with server as url, providerkit.Client() as client:
+    async with server as url, providerkit.Client(retry=ONCE) as client:
         assert (await client.run("hello", provider=Macaw, base_url=url)).text == "abc"
         await failure(providerkit.Disconnected, client.run("hello", provider=Macaw, base_url=url, api_key=KEY))
         assert (await client.run("hello", provider=Macaw, base_url=url)).text == "abc"
@@ -605,7 +605,7 @@ async def test_a_request_that_loses_the_race_for_an_idle_connection_is_told_as_n
 async def test_an_answer_that_nobody_asked_for_is_nobodys_answer():
     unasked = b"".join(Recording([b'data: "of another"\n\n', DONE]).wire())
     server = FaultServer([faults.garbage_after(unasked), healthy()], answer=ABC)
-    async with server as url, providerkit.Client() as client:
+    async with server as url, providerkit.Client(retry=ONCE) as client:
         for _ in range(2):
             assert (await client.run("hello", provider=Macaw, base_url=url)).text == "abc"
     assert [visit.connection for visit in server.log] == [0, 1]
@@ -616,7 +616,7 @@ async def test_an_answer_that_nobody_asked_for_is_nobodys_answer():
 
 async def test_a_run_that_is_cancelled_while_it_connects_leaves_nothing():
     with faults.full_backlog() as url:
-        async with providerkit.Client() as client:
+        async with providerkit.Client(retry=ONCE) as client:
             before = asyncio.all_tasks()
             task = asyncio.create_task(_collect(client.run("hello", provider=Macaw, base_url=url)))
             await turns()
@@ -647,7 +647,7 @@ async def test_a_run_that_is_cancelled_closes_its_connection_wherever_it_waits(f
         await asyncio.Event().wait()
 
     server = FaultServer([fault, healthy()], answer=ABC, sleep=sleep)
-    async with server as url, providerkit.Client() as client:
+    async with server as url, providerkit.Client(retry=ONCE) as client:
         before = asyncio.all_tasks()
         run = client.run("hello", provider=Macaw, base_url=url)
         task = asyncio.create_task(_collect(run))
@@ -668,7 +668,7 @@ async def _collect(run: providerkit.Run) -> providerkit.Reply:
 
 async def test_a_thousand_runs_that_are_cancelled_at_once_leave_nothing():
     server = FaultServer(faults.stall(1), answer=ABC)
-    async with server as url, providerkit.Client() as client:
+    async with server as url, providerkit.Client(retry=ONCE) as client:
         before = asyncio.all_tasks()
         tasks = [asyncio.create_task(_collect(client.run("hi", provider=Macaw, base_url=url))) for _ in range(1000)]
         await server.asked(1000)
@@ -703,7 +703,7 @@ async def test_a_scenario_is_told_token_by_token(
     script: Script, kind: type[providerkit.ProviderKitError], partial: str, timeouts: Timeouts
 ):
     server = FaultServer(script, answer=SIXTY)
-    async with server as url, providerkit.Client(timeouts=timeouts) as client:
+    async with server as url, providerkit.Client(retry=ONCE, timeouts=timeouts) as client:
         run = client.run("hello", provider=SIXTY, base_url=url, api_key=KEY)
         error = await failure(kind, run)
     assert error.partial == partial

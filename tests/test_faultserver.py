@@ -11,6 +11,7 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 import pytest
+from asking import ONCE
 from chat_completions import ChatCompletions
 from parrots import Macaw, Parrot
 
@@ -24,7 +25,7 @@ ANSWER = Recording([A, DONE])
 
 
 async def ask(url: str, **options: object) -> str:
-    return (await providerkit.run("hi", **{"provider": Macaw, "base_url": url, **options})).text  # type: ignore[arg-type]
+    return (await providerkit.run("hi", **{"provider": Macaw, "base_url": url, "retry": ONCE, **options})).text  # type: ignore[arg-type]
 
 
 async def test_the_last_fault_of_a_script_repeats():
@@ -54,7 +55,7 @@ async def test_a_script_may_be_a_function_of_the_visit():
 
 async def test_the_log_holds_what_came_and_what_went():
     server = FaultServer(faults.healthy(), answer=ANSWER)
-    async with server as url, providerkit.Client() as client:
+    async with server as url, providerkit.Client(retry=ONCE) as client:
         asked = asyncio.create_task(server.asked(2))
         for _ in range(2):
             await client.run("hi", provider=Macaw, base_url=url, headers={"X-Mark": "1"})
@@ -109,7 +110,7 @@ async def test_a_connection_without_a_request_is_no_visit():
 
 async def test_a_fault_that_acts_on_new_connections_leaves_those_at_rest_alone():
     server = FaultServer([faults.healthy(), faults.reset_on_accept(), faults.healthy()], answer=ANSWER)
-    async with server as url, providerkit.Client() as client:
+    async with server as url, providerkit.Client(retry=ONCE) as client:
         assert (await client.run("hi", provider=Macaw, base_url=url)).text == "a"
         with pytest.raises(providerkit.Disconnected):
             await client.run("hi", provider=Macaw, base_url=url)
@@ -175,7 +176,7 @@ async def received(url: str, *, asking: bool) -> bytes:
 
 async def test_a_client_that_leaves_while_the_server_waits_for_room_is_noticed():
     server = FaultServer([faults.endless_line(), faults.healthy()], answer=ANSWER)
-    async with server as url, providerkit.Client() as client:
+    async with server as url, providerkit.Client(retry=ONCE) as client:
         async for _ in client.run("hi", provider=Macaw, base_url=url):
             await server.asked()
             break
@@ -244,9 +245,9 @@ def test_blocking_callers_are_served():
     server = FaultServer([faults.reset(after=1), faults.healthy()], answer="koala")
     with server as url:
         with pytest.raises(providerkit.StreamTruncated) as caught:
-            providerkit.run("hi", provider="koala", base_url=url).result()
+            providerkit.run("hi", provider="koala", base_url=url, retry=ONCE).result()
         assert caught.value.partial == "You"
-        assert providerkit.run("hi", provider="koala", base_url=url).result().proven
+        assert providerkit.run("hi", provider="koala", base_url=url, retry=ONCE).result().proven
     assert [visit.complete for visit in server.log] == [True, True]
 
 
@@ -254,7 +255,7 @@ def test_what_a_script_raises_is_raised_to_blocking_callers():
     server = FaultServer(lambda visit: 1 // 0)  # type: ignore[arg-type, return-value]
     url = server.__enter__()
     with pytest.raises(providerkit.Disconnected):
-        providerkit.run("hi", provider=Macaw, base_url=url).result()
+        providerkit.run("hi", provider=Macaw, base_url=url, retry=ONCE).result()
     with pytest.raises(ZeroDivisionError):
         server.__exit__(None, None, None)
 
