@@ -182,10 +182,12 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """Load a public name on first use."""
-    from importlib import import_module, metadata  # on first use only: that is what this is for
+    from importlib import import_module  # on first use only: that is what this is for
 
     if name == "__version__":
-        return metadata.version("providerkit-core")
+        from importlib.metadata import version  # as much again as click
+
+        return version("providerkit-core")
     if name not in _HOMES:
         raise AttributeError(f"module 'providerkit' has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

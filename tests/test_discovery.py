@@ -2,10 +2,12 @@
 
 import sys
 from importlib.metadata import entry_points
+from zipfile import ZipFile
 
 import pytest
 from packages import announce, imported
 
+from providerkit import discovery
 from providerkit.discovery import PROVIDERS, announcements
 
 
@@ -29,13 +31,16 @@ def test_a_package_whose_metadata_is_a_ruin_is_listed_all_the_same(site):
 def test_a_package_with_junk_in_its_metadata_touches_no_other(site, tmp_path_factory, monkeypatch):
     announce(site, "parrot", "birds_module:Parrot")
     announce(site, "junk", "junk_module:Junk", distribution="junk")
-    (site / "junk-1.0.dist-info" / "entry_points.txt").write_text("[anything]\njunk\n")
+    (site / "junk-1.0.dist-info" / "entry_points.txt").write_text(
+        f"[anything]\njunk\n[{PROVIDERS}]\njunk = junk:Junk\n"
+    )
     second = tmp_path_factory.mktemp("second")
     announce(second, "parrot", "second:Parrot")
     monkeypatch.setattr(sys, "path", [*sys.path, str(second)])
     with pytest.raises(TypeError):
         entry_points(group=PROVIDERS)
     assert [found.name for found in announcements()] == ["koala", "parrot"]
+    assert len(discovery.announced(PROVIDERS, "parrot")) == 1
 
 
 def test_a_package_is_listed_with_its_version(site):
@@ -60,3 +65,37 @@ def test_the_listing_says_what_metadata_alone_shows(site, value, problem):
         (site / module).write_text("raise RuntimeError")
     announce(site, "parrot", value)
     assert problems()["parrot"] == problem
+
+
+@pytest.mark.parametrize("group", [PROVIDERS, "console_scripts", "pytest11", "nothing"])
+def test_a_listing_finds_what_importlib_finds(group, site):
+    announce(site, "parrot", "birds:Parrot")
+    text = (
+        "# a comment\n[console_scripts]\n crow=birds : crow [x]\n\n[other]\na = b\n[providerkit.providers]\nx = y:z\n"
+    )
+    (site / "birds-1.0.dist-info" / "entry_points.txt").write_text(text)
+    older = site / "older.egg-info"
+    older.mkdir()
+    (older / "PKG-INFO").write_text("Metadata-Version: 1.0\nName: Older\nVersion: 0.1\n\nName: not this one\n")
+    (older / "entry_points.txt").write_text("[nothing]\n")
+    expected = [discovery._line(entry_point) for entry_point in entry_points(group=group)]
+    assert discovery._is_all_in_folders()
+    assert sorted(discovery._lines(group)) == sorted(expected)
+
+
+def test_of_two_versions_the_first_on_the_path_is_listed(site, tmp_path_factory, monkeypatch):
+    second = tmp_path_factory.mktemp("second")
+    announce(site, "parrot", "birds:Parrot")
+    announce(second, "other", "birds:Parrot")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(second)])
+    assert [found.name for found in announcements()] == ["koala", "parrot"]
+
+
+def test_what_is_installed_within_an_archive_is_listed(site, tmp_path_factory, monkeypatch):
+    archive = tmp_path_factory.mktemp("archives") / "birds.zip"
+    with ZipFile(archive, "w") as file:
+        file.writestr("birds-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: birds\nVersion: 1.0\n")
+        file.writestr("birds-1.0.dist-info/entry_points.txt", f"[{PROVIDERS}]\nparrot = birds:Parrot\n")
+        file.writestr("birds.py", "")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(archive)])
+    assert ("parrot", "birds", "1.0", None) in announcements()
