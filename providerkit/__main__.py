@@ -1,5 +1,5 @@
 """`python -m providerkit` is the command line."""
 
-from .cli.main import main
+from .cli import start
 
-main(prog_name="python -m providerkit")
+start("python -m providerkit")

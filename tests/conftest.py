@@ -23,3 +23,10 @@ def _interruptible() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep out what a developer may have set."""
+    for variable in ("KOALA_API_KEY", "PYTHONUNBUFFERED", "PYTHONIOENCODING", "PROVIDERKIT_EXTENSIONS"):
+        monkeypatch.delenv(variable, raising=False)

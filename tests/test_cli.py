@@ -1,166 +1,19 @@
 """The command line: its words, its exit codes, and how it behaves in a shell."""
 
 import asyncio
-import json
+import importlib
 import os
 import runpy
 import signal
 import sys
 from importlib.metadata import version
-from types import SimpleNamespace
 
 import pytest
-from click.testing import CliRunner
-from loopback import chunked, serve
-from yarl import URL
+from commands import call, finished, start
 
-from providerkit import discovery, plugins
+from providerkit import cli
+from providerkit.cli import main as main_module
 from providerkit.cli.main import main
-from providerkit.discovery import PROVIDERS
-
-ADDRESS = "https://koala.sh/api/gpt/"
-NO_PROMPT = 'Error: There is no PROMPT; try: providerkit run -p koala --sandbox "Hello". See: providerkit run --help\n'
-
-
-@pytest.fixture(autouse=True)
-def plain_environment(monkeypatch):
-    for variable in ("KOALA_API_KEY", "PYTHONUNBUFFERED", "PYTHONIOENCODING", "PROVIDERKIT_EXTENSIONS"):
-        monkeypatch.delenv(variable, raising=False)
-
-
-def call(*arguments, stdin=None):
-    """Run a command in this process; give its exit code, output and errors."""
-    result = CliRunner().invoke(main, arguments, prog_name="providerkit", input=stdin)
-    return result.exit_code, result.stdout, result.stderr
-
-
-async def start(*arguments, command=("-m", "providerkit"), **options):
-    """Start a command in a process of its own, where a warning is an error."""
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), asyncio.subprocess.PIPE)
-    strict = ("-X", "dev", "-W", "error")
-    return await asyncio.create_subprocess_exec(sys.executable, *strict, *command, *arguments, **(pipes | options))
-
-
-async def finished(*arguments, stdin=b"", **options):
-    """Run a command in a process of its own; give its exit code, output and errors."""
-    process = await start(*arguments, **options)
-    output, errors = await process.communicate(stdin)
-    return process.returncode, (output or b"").decode(), errors.decode()
-
-
-def said(question, turns="0 turns"):
-    return f"You said: {question!r}. {turns} came before. This is Koala's sandbox.\n"
-
-
-def body_sent(mocked):
-    (sent,) = mocked.requests["POST", URL(ADDRESS)]
-    return json.loads(sent.kwargs["data"])
-
-
-@pytest.mark.parametrize("arguments", [("-p", "koala"), ("--provider", "koala", "-m", "x"), ("-m", "koala/x")])
-def test_run_asks_the_sandbox_of_the_provider_that_is_named(arguments):
-    assert call("run", *arguments, "--sandbox", "hi") == (0, said("hi"), "")
-
-
-def test_runs_options_reach_the_provider(mocked):
-    mocked.post(ADDRESS, body='data: "ok"\n\n')
-    assert call("run", "-p", "koala", "-m", "claude-3.7-sonnet", "-s", "Be brief.", "hi") == (0, "ok\n", "")
-    assert (body_sent(mocked)["model"], body_sent(mocked)["input"]) == ("claude-3.7-sonnet", "hi Be brief.")
-
-
-def test_run_asks_at_a_base_url(mocked):
-    mocked.post("http://127.0.0.1:1/api/gpt/", body='data: "ok"\n\n')
-    assert call("run", "-p", "koala", "--base-url", "http://127.0.0.1:1", "hi") == (0, "ok\n", "")
-
-
-@pytest.mark.parametrize("prompt", [(), ("-",)], ids=["no prompt", "a dash"])
-def test_run_reads_the_question_from_a_pipe(prompt):
-    stdin = "two\nlines 🐨".encode() + b"\xff"
-    assert call("run", "-p", "koala", "--sandbox", *prompt, stdin=stdin) == (0, said("two\nlines 🐨\ufffd"), "")
-
-
-async def test_run_does_not_wait_for_a_pipe_where_there_is_a_prompt():
-    process = await start("run", "-p", "koala", "--sandbox", "hi")
-    assert (await process.stdout.read()).decode() == said("hi")
-    await process.communicate()
-
-
-@pytest.mark.parametrize("arguments", [("run",), ("run", "-")], ids=["no prompt", "a dash"])
-def test_run_without_any_input_asks_for_a_prompt(monkeypatch, capsys, arguments):
-    monkeypatch.setattr(sys, "stdin", None)
-    with pytest.raises(SystemExit) as caught:
-        main(arguments, prog_name="providerkit")
-    assert (caught.value.code, capsys.readouterr().err) == (2, NO_PROMPT)
-
-
-def test_run_at_a_terminal_asks_for_a_prompt(monkeypatch, capsys):
-    main_end, terminal = os.openpty()
-    with os.fdopen(main_end), os.fdopen(terminal) as stdin:
-        monkeypatch.setattr(sys, "stdin", stdin)
-        with pytest.raises(SystemExit) as caught:
-            main(["run", "-p", "koala"], prog_name="providerkit")
-    assert (caught.value.code, capsys.readouterr().err) == (2, NO_PROMPT)
-
-
-async def test_text_is_printed_as_it_arrives():
-    seen = asyncio.Event()
-
-    async def answer(request, writer):
-        writer.write(chunked(b'data: "one"\n\n', end=False))
-        await seen.wait()
-        writer.write(b'e\r\ndata: " two"\n\n\r\n0\r\n\r\n')
-
-    async with serve(answer) as server:
-        process = await start("run", "-p", "koala", "--base-url", server.base_url, "hi")
-        assert await process.stdout.readexactly(3) == b"one"
-        seen.set()
-        assert await process.communicate() == (b" two\n", b"")
-    assert process.returncode == 0
-
-
-async def test_an_answer_that_breaks_off_is_printed_with_its_error_after_it():
-    async def answer(request, writer):
-        writer.write(chunked(b'data: "one"\n\n', end=False))
-        writer.close()
-
-    async with serve(answer) as server:
-        code, output, errors = await finished("run", "-p", "koala", "--base-url", server.base_url, "hi")
-    assert (code, output, errors.count("\n")) == (1, "one\n", 1)
-    assert errors.startswith("Error: the connection broke in mid-answer")
-
-
-async def test_ctrl_c_ends_a_run_with_130_and_closes_its_connection():
-    async def answer(request, writer):
-        writer.write(chunked(b'data: "one"\n\n', end=False))
-
-    async with serve(answer) as server:
-        process = await start("run", "-p", "koala", "--base-url", server.base_url, "hi")
-        assert await process.stdout.readexactly(3) == b"one"
-        process.send_signal(signal.SIGINT)
-        output, errors = await process.communicate()
-        await server.closed.get()
-    assert (process.returncode, output, errors.strip()) == (130, b"\n", b"")
-
-
-async def test_a_pipe_that_closes_is_no_error():
-    more = asyncio.Event()
-
-    async def answer(request, writer):
-        writer.write(chunked(b'data: "one"\n\n', end=False))
-        await more.wait()
-        writer.write(b'e\r\ndata: " two"\n\n\r\n')
-
-    read_end, write_end = os.pipe()
-    async with serve(answer) as server:
-        arguments = ("run", "-p", "koala", "--base-url", server.base_url, "hi")
-        process = await start(*arguments, stdout=write_end)
-        os.close(write_end)
-        assert await asyncio.to_thread(os.read, read_end, 3) == b"one"
-        os.close(read_end)
-        more.set()
-        assert (await process.communicate())[1] == b""
-        await server.closed.get()
-    assert process.returncode == 0
 
 
 @pytest.mark.parametrize("arguments", [("providers",), ("--help",), ("run", "--help"), ("--version",)])
@@ -198,31 +51,22 @@ async def test_python_does_not_complain_of_it_again_at_its_exit(unwritable, argu
     assert (code, errors.count("\n")) == (1, 1)
 
 
-async def test_text_that_the_output_can_not_hold_is_printed_with_question_marks():
-    environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
-    process = await start("run", "-p", "koala", "--sandbox", "\u00e9 \U0001f428", env=environment)
-    assert await process.communicate() == (said("\u00e9 ?").encode("latin-1"), b"")
-
-
-def test_an_interrupted_command_exits_130(monkeypatch):
-    monkeypatch.setattr("providerkit.cli.main._question", interrupt)
-    assert call("run")[:2] == (130, "")
-
-
-def interrupt(*arguments):
-    raise KeyboardInterrupt
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["rn", "hi"], "No such command 'rn'. Did you mean 'run'? See: providerkit --help"),
-        (["zzz"], "No such command 'zzz'. There are: run, providers, sandbox. See: providerkit --help"),
+        (["run", "-p"], "Option '-p' requires an argument. See: providerkit run --help"),
+        (["run", "--json=1"], "Option '--json' does not take a value. See: providerkit run --help"),
+        (["--version=1"], "Option '--version' does not take a value. See: providerkit --help"),
+        (["zzz"], "No such command 'zzz'. There are: run, models, providers, sandbox. See: providerkit --help"),
         (["--verison"], "No such option '--verison'. Did you mean '--version'? See: providerkit --help"),
         (["run", "--sandbxo"], "No such option '--sandbxo'. Did you mean '--sandbox'? See: providerkit run --help"),
-        (["run", "two", "words"], "Got unexpected extra argument (words) See: providerkit run --help"),
-        (["run", "--sandbox", "hi"], "--sandbox needs to know whose; add -p NAME. See: providerkit run --help"),
-        (["run", "-m", "x", "--sandbox", "hi"], "--sandbox needs to know whose; add -p NAME."),
+        (["run", "two", "words"], "Got unexpected extra argument (words). See: providerkit run --help"),
+        (
+            ["run", "--sandbox", "hi"],
+            "no provider is named; installed are: koala; add -p koala. See: providerkit run --help",
+        ),
+        (["run", "-m", "x", "--sandbox", "hi"], "add -m koala/x."),
         (["run", "-p", "koala", "--sandbox", "--base-url", "http://x", "hi"], "leave out --base-url."),
         (["run", "hi"], "no provider is named; installed are: koala"),
         (["run", "-p", "koal", "hi"], "there is no provider 'koal'; installed are: koala; did you mean 'koala'?"),
@@ -242,132 +86,6 @@ def test_a_wrong_call_is_told_in_one_line_and_exits_2(arguments, words):
     assert words in errors
 
 
-@pytest.mark.parametrize(
-    ("answer", "words"),
-    [
-        ({"status": 401, "body": '{"error": "who\\nare you?"}'}, "koala: who are you?"),
-        ({"status": 503}, "koala answered 503 Service Unavailable"),
-        ({"body": "<html>"}, "expected a chat answer"),
-        ({"body": ""}, "the body is empty"),
-        ({"timeout": True}, "Timeouts(connect=...)"),
-        ({"exception": ConnectionResetError()}, "koala.sh closed the connection"),
-    ],
-    ids=["a refusal", "a status", "a page", "nothing", "a timeout", "a reset"],
-)
-def test_what_the_provider_or_the_network_fails_at_is_told_in_one_line_and_exits_1(mocked, answer, words):
-    mocked.post(ADDRESS, repeat=True, **answer)
-    code, output, errors = call("run", "-p", "koala", "hi")
-    assert (code, output, errors.count("\n")) == (1, "", 1)
-    assert errors.startswith("Error: ")
-    assert words in errors
-
-
-async def test_a_refused_connection_shows_no_traceback():
-    code, output, errors = await finished("run", "-p", "koala", "--base-url", "http://127.0.0.1:1", "hi")
-    assert (code, output, errors.count("\n")) == (1, "", 1)
-    assert errors.startswith("Error: can't connect to 127.0.0.1:1")
-
-
-@pytest.fixture
-def announce(tmp_path, monkeypatch):
-    """Install packages by their metadata alone."""
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(discovery, "_cache", {})
-    monkeypatch.setattr(plugins, "_loaded", {})
-
-    def announce(distribution, entry_point, code=None):
-        info = tmp_path / f"{distribution}-2.1.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 2.1\n")
-        (info / "entry_points.txt").write_text(f"[{PROVIDERS}]\n{entry_point}\n")
-        if code is not None:
-            (tmp_path / f"{distribution}.py").write_text(code)
-
-    return announce
-
-
-def table():
-    """Give the rows of `providerkit providers` and its options, cell by cell."""
-    code, output, errors = call("providers")
-    assert (code, errors) == (0, "")
-    return [line.split(maxsplit=3) for line in output.splitlines()]
-
-
-KOALA = ["koala", "0.1.0", "providerkit-koala", "installed"]
-
-
-def test_providers_lists_what_is_installed():
-    assert table() == [["NAME", "VERSION", "DISTRIBUTION", "STATE"], KOALA]
-
-
-def test_providers_lists_the_broken_ones_with_the_reason(announce):
-    announce("gone", "ara = gone_module:Ara")
-    announce("odd", "budgie = no module at all")
-    announce("one", "dodo = one:Dodo", "")
-    announce("two", "dodo = two:Dodo", "")
-    assert table()[1:] == [
-        ["ara", "2.1", "gone", "broken: its module 'gone_module' is not there"],
-        ["budgie", "2.1", "odd", "broken: its entry point 'no module at all' is not of the form 'module:name'"],
-        ["dodo", "2.1", "one", "broken: one 2.1 and two 2.1 both announce this name; uninstall one"],
-        ["dodo", "2.1", "two", "broken: one 2.1 and two 2.1 both announce this name; uninstall one"],
-        KOALA,
-    ]
-
-
-def test_providers_imports_only_what_it_is_told_to(announce):
-    announce("falling", "emu = falling:Emu", "raise RuntimeError('first line\\nsecond line')")
-    assert table()[1] == ["emu", "2.1", "falling", "installed"]
-    reason = "plugin 'emu' (falling 2.1): it can't be imported: RuntimeError: first line second line"
-    assert call("run", "-p", "emu", "hi") == (1, "", f"Error: {reason}\n")
-    code, output, errors = call("providers", "--load")
-    assert (code, errors) == (0, "")
-    _, emu, koala = output.splitlines()
-    assert f"broken: {reason}" in emu
-    assert koala.split() == [*KOALA[:-1], "loaded"]
-
-
-def test_providers_lists_those_that_support_a_feature(announce):
-    announce("falling2", "emu = falling2:Emu", "raise RuntimeError('oh')")
-    code, output, _ = call("providers", "--supports", "history")
-    assert (code, [line.split()[0] for line in output.splitlines()]) == (0, ["NAME", "koala"])
-    assert call("providers", "--supports", "temperature") == (0, "", "No provider supports temperature\n")
-
-
-def test_providers_says_what_to_install_where_nothing_is(monkeypatch):
-    monkeypatch.setattr("providerkit.cli.main.announcements", list)
-    expected = "No provider is installed; try: pip install providerkit-koala\n"
-    assert call("providers") == (0, "", expected)
-
-
-async def test_sandbox_prints_its_url_first_and_serves_until_it_is_interrupted():
-    process = await start("sandbox", "koala", "--port", "0")
-    url = (await process.stdout.readline()).decode().strip()
-    assert url.startswith("http://127.0.0.1:")
-    assert await finished("run", "-p", "koala", "--base-url", url, "hi") == (0, said("hi"), "")
-    process.send_signal(signal.SIGINT)
-    output, errors = await process.communicate()
-    assert (process.returncode, output) == (0, b"")
-    assert errors.decode() == f"Ctrl-C stops it. Try: providerkit run -p koala --base-url {url} Hello\n"
-
-
-async def test_sandbox_serves_at_the_port_that_is_asked_for():
-    async with serve(b"") as server:
-        port = server.base_url.rpartition(":")[2]
-        code, output, errors = await finished("sandbox", "koala", "--port", port)
-        assert (code, output, errors.count("\n")) == (2, "", 1)
-        assert f"can't have port {port}" in errors
-    process = await start("sandbox", "koala", "--port", port)
-    assert (await process.stdout.readline()).decode() == f"http://127.0.0.1:{port}\n"
-    process.send_signal(signal.SIGINT)
-    await process.communicate()
-
-
-def test_sandbox_ends_well_when_it_is_interrupted(monkeypatch):
-    monkeypatch.setattr("providerkit.cli.main.threading", SimpleNamespace(Event=interrupt))
-    code, output, _ = call("sandbox", "koala")
-    assert (code, output.startswith("http://127.0.0.1:")) == (0, True)
-
-
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["run", "--help"], ["sandbox", "-h"], ["--version"], []])
 def test_help_is_no_error(arguments):
     code, output, errors = call(*arguments)
@@ -375,22 +93,36 @@ def test_help_is_no_error(arguments):
     assert output.startswith(("Usage: providerkit", f"providerkit, version {version('providerkit-core')}"))
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["providers"], ["--version"], ["rn"]])
-async def test_neither_a_provider_nor_aiohttp_is_imported_for(arguments):
+DEAR = {"aiohttp", "asyncio", "attr", "email", "importlib.metadata", "orjson", "pathlib", "pluggy", "providerkit_koala"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["providers"], ["rn"]])
+async def test_nothing_that_is_dear_is_imported_for(arguments):
+    """Told by another Python without what this test's environment imports by itself."""
     code = """
 import sys
+before = set(sys.modules)
+import click
 from providerkit.cli.main import main
 try:
     main(sys.argv[1:])
 finally:
-    imported = {name.partition(".")[0] for name in sys.modules}
-    print(sorted(imported & {"aiohttp", "providerkit_koala"}))
+    print(*sorted(set(sys.modules) - before))
 """
     _, output, _ = await finished(*arguments, command=("-c", code))
-    assert output.splitlines()[-1] == "[]"
+    assert DEAR.intersection(output.splitlines()[-1].split()) == set()
 
 
-def test_the_module_is_the_command(monkeypatch, capsys):
+@pytest.fixture
+def program(monkeypatch):
+    """Be the program itself, which alone decides what an interrupt does."""
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(sys, "argv", ["providerkit", "--version"])
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_the_module_is_the_command(program, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["providerkit", "--help"])
     with pytest.raises(SystemExit) as caught:
         runpy.run_module("providerkit", run_name="__main__")
@@ -398,3 +130,118 @@ def test_the_module_is_the_command(monkeypatch, capsys):
         0,
         "Usage: python -m providerkit [OPTIONS] [COMMAND] [ARGS]...",
     )
+
+
+COMMANDS = ("", "run", "models", "providers", "sandbox")
+
+
+def examples():
+    for command in COMMANDS:
+        _, _, after = call(*command.split(), "--help")[1].rpartition("Example")
+        yield from [line.strip() for line in after.splitlines()[1:]]
+
+
+EXAMPLES = list(examples())
+
+
+def test_every_help_has_a_working_example():
+    shown = {command: call(*command.split(), "--help")[1] for command in COMMANDS}
+    assert [command for command, text in shown.items() if f"  providerkit {command}" not in text] == []
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+async def test_an_example_works(example, tmp_path):
+    """Each as a shell runs it, but that it finds no input; what serves until it is interrupted is interrupted."""
+    (tmp_path / "providerkit").write_text(f'#!/bin/sh\nexec {sys.executable} -W error -m providerkit "$@"\n')
+    (tmp_path / "providerkit").chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "HOME": str(tmp_path)}
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_shell(
+        f"exec {example}" if "|" not in example else example, env=environment, **pipes
+    )
+    process.stdin.close()
+    output = await process.stdout.readline()
+    if "providerkit sandbox" in example:
+        process.send_signal(signal.SIGINT)
+    _, errors = await process.communicate()
+    assert (process.returncode, bool(output)) == (0, True)
+    assert b"Error" not in errors
+
+
+def completions(monkeypatch, *words):
+    """Complete the last of these words, as a shell asks for it."""
+    monkeypatch.setenv("_PROVIDERKIT_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", " ".join(("providerkit", *words)))
+    monkeypatch.setenv("COMP_CWORD", str(len(words)))
+    code, output, errors = call()
+    assert (code, errors) == (0, "")
+    return [line.removeprefix("plain,") for line in output.split()]
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (("pro",), ["providers"]),
+        (("run", "--te"), ["--temperature"]),
+        (("run", "-p", "k"), ["koala"]),
+        (("sandbox", "k"), ["koala"]),
+        (("models", "-p", "x"), []),
+        (("nonsense", "x"), []),
+        (("providers", "--supports", "t"), ["temperature", "tools", "top_p"]),
+    ],
+    ids=str,
+)
+def test_a_shell_completes(monkeypatch, words, found):
+    assert completions(monkeypatch, *words) == found
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_is_told_how_to_complete(monkeypatch, shell):
+    monkeypatch.setenv("_PROVIDERKIT_COMPLETE", f"{shell}_source")
+    code, output, _ = call()
+    assert (code, f"_PROVIDERKIT_COMPLETE={shell}_complete" in output) == (0, True)
+
+
+def test_an_interrupt_while_python_tidies_up_leaves_at_once(program, monkeypatch):
+    left = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    with pytest.raises(SystemExit):
+        cli.start()
+    signal.raise_signal(signal.SIGINT)
+    assert left == [130]
+
+
+def test_an_interrupt_of_a_command_interrupts_it(program, monkeypatch):
+    monkeypatch.setattr(main_module.main, "main", lambda **names: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(SystemExit) as caught:
+        cli.start()
+    assert caught.value.code == 130
+
+
+def test_an_interrupt_within_an_import_leaves_at_once(program, monkeypatch, site):
+    """An import is nothing that can be stopped in good order."""
+    left = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    (site / "interrupted_bird.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
+    signal.signal(signal.SIGINT, cli._interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        importlib.import_module("interrupted_bird")
+    assert set(left) == {130}
+
+
+def test_an_interrupt_that_is_ignored_stays_ignored(program):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with pytest.raises(SystemExit):
+        cli.start()
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+async def test_an_interrupt_during_the_imports_shows_no_traceback(tmp_path):
+    """Python is stopped in the middle of its imports: a module of click's name waits there for the interrupt."""
+    (tmp_path / "click.py").write_text("import signal\nprint('importing', flush=True)\nsignal.pause()\n")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    process = await start("--help", env=environment)
+    assert await process.stdout.readline() == b"importing\n"
+    process.send_signal(signal.SIGINT)
+    assert await process.communicate() == (b"", b"")
+    assert process.returncode == 130

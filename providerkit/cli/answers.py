@@ -1,0 +1,178 @@
+"""Answers as they arrive, of one run or of several at once, and the views that print them.
+
+A view is told of each event, with the number of its run, and of each end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, Self
+
+import click
+
+import providerkit
+
+from .json_form import dumps, of_error, of_event, of_reply
+from .terminal import Cleaner, is_terminal, say
+
+if TYPE_CHECKING:
+    from ..errors import ProviderKitError
+    from ..events import Event, Reply
+    from ..runs import Run
+
+
+class View(Protocol):
+    """Print answers; leaving it tidies up what it has begun to print."""
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        ...
+
+    def __exit__(self, *failure: object) -> None:
+        """Leave the output at the beginning of a line."""
+        ...
+
+    def event(self, number: int, event: Event) -> None:
+        """Take in what has come of one run."""
+        ...
+
+    def end(self, number: int, reply: Reply, error: ProviderKitError | None) -> None:
+        """Take in how one run has ended."""
+        ...
+
+
+async def follow(runs: Sequence[Run | ProviderKitError], view: View) -> list[ProviderKitError | None]:
+    """Show all runs at the same time; give the error of each. One that could not be prepared is its error."""
+    with view:
+        return await asyncio.gather(*(_follow(number, run, view) for number, run in enumerate(runs)))
+
+
+async def _follow(number: int, run: Run | ProviderKitError, view: View) -> ProviderKitError | None:
+    if isinstance(run, Exception):
+        view.end(number, providerkit.Reply(), run)
+        return run
+    error = None
+    async with run:
+        try:
+            async for event in run.events():
+                view.event(number, event)
+        except providerkit.ProviderKitError as raised:
+            error = raised
+    view.end(number, run.reply, error)
+    return error
+
+
+class Text:
+    """Print the text of one answer as it comes."""
+
+    def __init__(self) -> None:
+        self._cleaner = Cleaner() if is_terminal() else None
+        self._started = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        if self._started:
+            click.echo()
+
+    def event(self, number: int, event: Event) -> None:
+        """Print text."""
+        if isinstance(event, providerkit.TextDelta) and event.text:
+            self._started = True
+            click.echo(self._cleaner.feed(event.text) if self._cleaner else event.text, nl=False)
+
+    def end(self, number: int, reply: Reply, error: ProviderKitError | None) -> None:
+        """Leave it to the caller to tell of an error."""
+
+
+class Sections:
+    """Print answers one below the other: the first as it comes, what others say meanwhile is kept for its turn."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self._labels = labels
+        self._texts = [Text() for _ in labels]
+        self._kept: list[list[Event]] = [[] for _ in labels]
+        self._ended: set[int] = set()
+        self._turn = 0
+
+    def __enter__(self) -> Self:
+        self._begin()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        if self._turn < len(self._labels):
+            self._texts[self._turn].__exit__()
+
+    def event(self, number: int, event: Event) -> None:
+        """Print what has its turn; keep the rest."""
+        if number == self._turn:
+            self._texts[number].event(number, event)
+        else:
+            self._kept[number].append(event)
+
+    def end(self, number: int, reply: Reply, error: ProviderKitError | None) -> None:
+        """Go on with the next, where this had its turn."""
+        self._ended.add(number)
+        while self._turn in self._ended:
+            self._texts[self._turn].__exit__()
+            self._turn += 1
+            if self._turn < len(self._labels):
+                click.echo()
+                self._begin()
+
+    def _begin(self) -> None:
+        say(f"== {self._labels[self._turn]} ==")
+        for event in self._kept[self._turn]:
+            self._texts[self._turn].event(self._turn, event)
+        self._kept[self._turn].clear()
+
+
+class EventLines:
+    """Print each event as one line of JSON; of several runs, each line names its route."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self._marks: list[dict[str, str]] = [{"route": label} for label in labels] if len(labels) > 1 else [{}]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        pass
+
+    def event(self, number: int, event: Event) -> None:
+        """Print it."""
+        say(dumps(of_event(event) | self._marks[number]))
+
+    def end(self, number: int, reply: Reply, error: ProviderKitError | None) -> None:
+        """Print an error as one more event."""
+        if error is not None:
+            say(dumps({"type": "error", "error": of_error(error), **self._marks[number]}))
+
+
+class Whole:
+    """Print one JSON object at the end; of several runs, a list of them in which each names its route."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self._labels = labels
+        self._replies: dict[int, dict[str, object]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        pass
+
+    def event(self, number: int, event: Event) -> None:
+        """Wait for the end."""
+
+    def end(self, number: int, reply: Reply, error: ProviderKitError | None) -> None:
+        """Print all, where this was the last."""
+        self._replies[number] = of_reply(reply, error)
+        if len(self._replies) < len(self._labels):
+            return
+        if len(self._labels) == 1:
+            say(dumps(self._replies[0]))
+        else:
+            say(dumps([{"route": label, **self._replies[index]} for index, label in enumerate(self._labels)]))

@@ -1,0 +1,198 @@
+"""The options that commands share: whom to ask, how to reach it, and what to ask of its model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import reduce
+from itertools import product
+from typing import Any, NamedTuple, TypeVar
+
+import click
+
+import providerkit
+
+C = TypeVar("C", bound=Callable[..., Any])
+
+
+class Route(NamedTuple):
+    """Name whom to ask, as `run` takes it."""
+
+    provider: str | None
+    model: str | None
+
+    @property
+    def name(self) -> str:
+        """Name the provider; raises UsageError where there is none."""
+        before, slash, _ = (self.model or "").partition("/")
+        if not (self.provider or slash):
+            raise click.UsageError(_unnamed(before))
+        return self.provider or before
+
+    def __str__(self) -> str:
+        return "/".join(filter(None, self))
+
+
+def _unnamed(model: str) -> str:
+    names = providerkit.providers()
+    if not names:
+        return "no provider is named, and none is installed; try: pip install providerkit-koala"
+    advice = f"-m {names[0]}/{model}" if model else f"-p {names[0]}"
+    return f"no provider is named; installed are: {', '.join(names)}; add {advice}."
+
+
+def routes(providers: Iterable[str], models: Iterable[str]) -> list[Route]:
+    """Join providers and models: every model that is named is asked of every provider that is."""
+    return [Route(*pair) for pair in product(tuple(providers) or (None,), tuple(models) or (None,))]
+
+
+@contextmanager
+def addresses(names: Iterable[str], *, base_url: str | None, sandbox: bool) -> Iterator[dict[str, str | None]]:
+    """Say at which base URL each provider is asked; their sandboxes last as long as the context."""
+    wanted = sorted(set(names))
+    if sandbox and base_url:
+        raise click.UsageError("--sandbox has an address of its own; leave out --base-url.")
+    if base_url and len(wanted) > 1:
+        raise click.UsageError(f"--base-url is the address of one provider, not of {' and '.join(wanted)}.")
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(providerkit.sandbox(name)) if sandbox else base_url for name in wanted}
+
+
+def examples(*lines: str) -> str:
+    """Show commands below a help, each in a line of its own."""
+    return "\n  ".join(("\b\nExamples:" if len(lines) > 1 else "\b\nExample:", *lines))
+
+
+def told(error: providerkit.ProviderKitError) -> str:
+    """Say what an error says, and the way out on the command line where there is one."""
+    if isinstance(error, providerkit.TimedOut) and error.clock != "connect":
+        return f"{error}; to wait longer, or not at all: --timeout SECONDS"
+    return str(error)
+
+
+def complete_provider(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the name of an installed provider."""
+    return [name for name in providerkit.providers() if name.startswith(incomplete)]
+
+
+def complete_model(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the provider of provider/model; which models it has, only the provider knows."""
+    return [f"{name}/" for name in complete_provider(ctx, parameter, incomplete)]
+
+
+def _timeouts(ctx: click.Context, parameter: click.Parameter, seconds: float | None) -> Any:
+    if seconds is None:
+        return None
+    if not seconds > 0:
+        raise click.BadParameter(f"{seconds:g} is not above 0.", ctx, parameter)
+    return providerkit.Timeouts(first_event=seconds, idle=seconds, total=seconds)
+
+
+def _headers(ctx: click.Context, parameter: click.Parameter, lines: tuple[str, ...]) -> dict[str, str] | None:
+    headers = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon or not name.strip():  # what it is may be a secret, and is not shown
+            raise click.BadParameter("it looks like 'Name: value'.", ctx, parameter)
+        headers[name.strip()] = value.strip()
+    return headers or None
+
+
+def _extra(ctx: click.Context, parameter: click.Parameter, pairs: tuple[str, ...]) -> dict[str, Any] | None:
+    extra = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"{pair!r} does not look like KEY=VALUE.", ctx, parameter)
+        extra[key] = _json_or_text(value)
+    return extra or None
+
+
+def _json_or_text(value: str) -> Any:
+    try:
+        return providerkit.loads(value.encode())
+    except providerkit.StreamMalformed:
+        return value
+
+
+def _extensions(ctx: click.Context, parameter: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...] | None:
+    return names or None  # none named is None, which leaves the choice to the Client
+
+
+def provider_option(*, multiple: bool = False) -> Callable[[C], C]:
+    """Give a command -p."""
+    return click.option(
+        "-p",
+        "--provider",
+        "providers" if multiple else "provider",
+        metavar="NAME",
+        multiple=multiple,
+        shell_complete=complete_provider,
+        help=f"An installed provider; see `providerkit providers`.{' Several are compared.' if multiple else ''}",
+    )
+
+
+def model_option(*, multiple: bool = False) -> Callable[[C], C]:
+    """Give a command -m."""
+    return click.option(
+        "-m",
+        "--model",
+        "models" if multiple else "model",
+        metavar="NAME",
+        multiple=multiple,
+        shell_complete=complete_model,
+        help=f"A model, or provider/model; see `providerkit models`.{' Several are compared.' if multiple else ''}",
+    )
+
+
+REACHING = (
+    click.option("--base-url", metavar="URL", help="Ask at this address."),
+    click.option("--sandbox", is_flag=True, help="Ask the provider's imitation on this machine, not the service."),
+    click.option(
+        "--timeout",
+        "timeouts",
+        metavar="SECONDS",
+        type=float,
+        callback=_timeouts,
+        help="Wait no longer than this for the whole answer.  [default: 60 for its first words, and between words]",
+    ),
+    click.option(
+        "--header",
+        "headers",
+        metavar="'NAME: VALUE'",
+        multiple=True,
+        callback=_headers,
+        help="Send this header, too, or in place of the provider's. Repeatable.",
+    ),
+    click.option("--proxy", metavar="URL", help="Go through this http, https or socks proxy."),
+    click.option(
+        "--extension",
+        "extensions",
+        metavar="NAME",
+        multiple=True,
+        callback=_extensions,
+        help="Use this installed extension; the first is outermost. Repeatable.",
+    ),
+)
+
+ASKING = (
+    click.option("-s", "--system", metavar="TEXT", help="What the model should be told first."),
+    click.option("--temperature", type=float, help="How freely words are chosen; 0 is not at all."),
+    click.option("--top-p", type=float, help="Choose among the likeliest words that make up this share."),
+    click.option("--max-tokens", type=int, help="Stop after this many tokens."),
+    click.option("--stop", metavar="TEXT", multiple=True, help="Stop before this text. Repeatable."),
+    click.option("--seed", type=int, help="Choose words the same way as another run with this seed."),
+    click.option(
+        "--option",
+        "extra",
+        metavar="KEY=VALUE",
+        multiple=True,
+        callback=_extra,
+        help="A field that only this provider knows; the value is JSON, else text. Repeatable.",
+    ),
+)
+
+
+def add(options: tuple[Callable[[C], C], ...]) -> Callable[[C], C]:
+    """Give a command these options, in this order."""
+    return lambda command: reduce(lambda function, option: option(function), reversed(options), command)

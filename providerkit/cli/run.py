@@ -1,0 +1,121 @@
+"""`providerkit run`: one question, to one provider or to several."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import providerkit
+
+from .options import ASKING, REACHING, Route, add, addresses, examples, model_option, provider_option, routes, told
+from .terminal import complain, drawing
+
+if TYPE_CHECKING:
+    from ..errors import ProviderKitError
+    from ..runs import Run
+    from .answers import View
+
+
+@click.command(
+    epilog=examples(
+        'providerkit run -p koala --sandbox "Why is the sky blue?"',
+        'echo "Why is the sky blue?" | providerkit run -p koala --sandbox --json',
+        'providerkit run --sandbox -m koala/gpt-4o -m koala/gpt-4o-mini "Hello"',
+        'providerkit run -p koala --sandbox --option realTimeData=true "Any news?"',
+    )
+)
+@click.argument("prompt", required=False)
+@provider_option(multiple=True)
+@model_option(multiple=True)
+@add(ASKING)
+@add(REACHING)
+@click.option("--plain", is_flag=True, help="Print the text as it is, also where rich could draw it.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end: the text, and all about it.")
+@click.option("--events", is_flag=True, help="Print each event as one line of JSON.")
+def run(
+    prompt: str | None,
+    providers: tuple[str, ...],
+    models: tuple[str, ...],
+    base_url: str | None,
+    *,
+    sandbox: bool,
+    plain: bool,
+    as_json: bool,
+    events: bool,
+    **options: Any,
+) -> None:
+    """Ask PROMPT, and print the answer as it arrives.
+
+    Without PROMPT, or where it is -, the standard input is asked. Several -p or -m ask all
+    of them at once and compare the answers; one that fails does not stop the others.
+
+    Keys are read from the environment, as in KOALA_API_KEY, and shown nowhere.
+    """
+    if as_json and events:
+        raise click.UsageError("--json and --events are two forms of one answer; choose one.")
+    form = "json" if as_json else "events" if events else "plain" if plain else "drawn"
+    question = _question(prompt)
+    wanted = routes(providers, models)
+    names = [route.name for route in wanted]
+    labels = [str(route) for route in wanted]
+    with addresses(names, base_url=base_url, sandbox=sandbox) as urls:
+        runs = [_prepare(question, route, base_url=urls[route.name], **options) for route in wanted]
+        errors = _follow(runs, _view(labels, form))
+    if len(errors) == 1 and errors[0] is not None:
+        raise errors[0]
+    _remark(labels, () if as_json or events else runs, errors)
+    if any(errors):
+        sys.exit(1)
+
+
+def _question(prompt: str | None) -> str:
+    if prompt is not None and prompt != "-":
+        return prompt
+    if sys.stdin is None or (prompt is None and sys.stdin.isatty()):
+        raise click.UsageError('There is no PROMPT; try: providerkit run -p koala --sandbox "Hello".')
+    return sys.stdin.buffer.read().decode("utf-8", "replace")
+
+
+def _prepare(question: str, route: Route, **options: Any) -> Run | ProviderKitError:
+    """Make a run, or the error of a plugin that is broken, which does not stop others."""
+    try:
+        return providerkit.run(question, provider=route.provider, model=route.model, **options)
+    except providerkit.PluginError as error:
+        return error
+
+
+def _view(labels: Sequence[str], form: str) -> View:
+    from . import answers  # brings asyncio and attrs, which no help needs
+
+    if form == "json":
+        return answers.Whole(labels)
+    if form == "events":
+        return answers.EventLines(labels)
+    rendering = drawing() if form == "drawn" else None
+    if rendering is not None:
+        view: View = rendering.view(labels)
+        return view
+    return answers.Text() if len(labels) == 1 else answers.Sections(labels)
+
+
+def _follow(runs: Sequence[Run | ProviderKitError], view: View) -> list[ProviderKitError | None]:
+    from ..sync import call  # as above
+    from .answers import follow
+
+    return call(follow(runs, view))
+
+
+def _remark(
+    labels: Sequence[str], runs: Sequence[Run | ProviderKitError], errors: Sequence[ProviderKitError | None]
+) -> None:
+    """Say what is wrong with an answer beside its text."""
+    for label, error in zip(labels, errors, strict=True):
+        if error is not None:
+            complain(f"Error: {label}: {told(error)}")
+    for label, run in zip(labels, runs, strict=False):
+        reason = None if isinstance(run, Exception) else run.reply.finish_reason
+        if reason not in (None, "stop"):
+            complain(f"Note: the answer of {label} is not whole; it finished with {reason!r}")
