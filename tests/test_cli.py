@@ -56,9 +56,10 @@ async def test_python_does_not_complain_of_it_again_at_its_exit(unwritable, argu
     [
         (["rn", "hi"], "No such command 'rn'. Did you mean 'run'? See: providerkit --help"),
         (["run", "-p"], "Option '-p' requires an argument. See: providerkit run --help"),
+        (["chat", "--model"], "Option '--model' requires an argument. See: providerkit chat --help"),
         (["run", "--json=1"], "Option '--json' does not take a value. See: providerkit run --help"),
         (["--version=1"], "Option '--version' does not take a value. See: providerkit --help"),
-        (["zzz"], "No such command 'zzz'. There are: run, models, providers, sandbox. See: providerkit --help"),
+        (["zzz"], "No such command 'zzz'. There are: run, chat, models, providers, sandbox. See: providerkit --help"),
         (["--verison"], "No such option '--verison'. Did you mean '--version'? See: providerkit --help"),
         (["run", "--sandbxo"], "No such option '--sandbxo'. Did you mean '--sandbox'? See: providerkit run --help"),
         (["run", "two", "words"], "Got unexpected extra argument (words). See: providerkit run --help"),
@@ -96,7 +97,7 @@ def test_help_is_no_error(arguments):
 DEAR = {"aiohttp", "asyncio", "attr", "email", "importlib.metadata", "orjson", "pathlib", "pluggy", "providerkit_koala"}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["providers"], ["rn"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["providers"], ["chat", "-h"], ["rn"]])
 async def test_nothing_that_is_dear_is_imported_for(arguments):
     """Told by another Python without what this test's environment imports by itself."""
     code = """
@@ -132,7 +133,7 @@ def test_the_module_is_the_command(program, monkeypatch, capsys):
     )
 
 
-COMMANDS = ("", "run", "models", "providers", "sandbox")
+COMMANDS = ("", "run", "chat", "models", "providers", "sandbox")
 
 
 def examples():
@@ -164,7 +165,7 @@ async def test_an_example_works(example, tmp_path):
     if "providerkit sandbox" in example:
         process.send_signal(signal.SIGINT)
     _, errors = await process.communicate()
-    assert (process.returncode, bool(output)) == (0, True)
+    assert (process.returncode, bool(output)) == (0, "chat" not in example or "|" in example)
     assert b"Error" not in errors
 
 
@@ -184,6 +185,8 @@ def completions(monkeypatch, *words):
         (("pro",), ["providers"]),
         (("run", "--te"), ["--temperature"]),
         (("run", "-p", "k"), ["koala"]),
+        (("chat", "-p", "k"), ["koala"]),
+        (("chat", "-m", "k"), ["koala/"]),
         (("sandbox", "k"), ["koala"]),
         (("models", "-p", "x"), []),
         (("nonsense", "x"), []),

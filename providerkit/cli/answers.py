@@ -42,6 +42,19 @@ class View(Protocol):
         ...
 
 
+def show(run: Run, view: View) -> ProviderKitError | None:
+    """Show one run; give its error. Where the output takes no more for now, an interrupt ends even that."""
+    error = None
+    with view, run:
+        try:
+            for event in run.events():
+                view.event(0, event)
+        except providerkit.ProviderKitError as raised:
+            error = raised
+        view.end(0, run.reply, error)
+    return error
+
+
 async def follow(runs: Sequence[Run | ProviderKitError], view: View) -> list[ProviderKitError | None]:
     """Show all runs at the same time; give the error of each. One that could not be prepared is its error."""
     with view:

@@ -103,9 +103,12 @@ def _view(labels: Sequence[str], form: str) -> View:
 
 def _follow(runs: Sequence[Run | ProviderKitError], view: View) -> list[ProviderKitError | None]:
     from ..sync import call  # as above
-    from .answers import follow
+    from .answers import follow, show
 
-    return call(follow(runs, view))
+    if len(runs) > 1:
+        return call(follow(runs, view))
+    (only,) = runs
+    return [only if isinstance(only, Exception) else show(only, view)]
 
 
 def _remark(
