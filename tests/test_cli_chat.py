@@ -158,7 +158,7 @@ def test_a_failure_does_not_end_the_conversation_but_a_script_learns_of_it(mocke
     address = "https://koala.sh/api/gpt/"
     mocked.post(address, status=503)
     mocked.post(address, body='data: "ok"\n\n')
-    code, output, errors = call("chat", "-p", "koala", stdin="Hello\nHello\n")
+    code, output, errors = call("chat", "-p", "koala", "--attempts", "1", stdin="Hello\nHello\n")
     assert (code, output, errors) == (1, "ok\n", "Error: koala answered 503 Service Unavailable\n")
 
 

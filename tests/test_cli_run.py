@@ -161,10 +161,19 @@ def test_an_interrupted_command_exits_130(monkeypatch):
 )
 def test_what_the_provider_or_the_network_fails_at_is_told_in_one_line_and_exits_1(mocked, answer, words):
     mocked.post(ADDRESS, **answer)
-    code, output, errors = call("run", "-p", "koala", "hi")
+    code, output, errors = call("run", "-p", "koala", "--attempts", "1", "hi")
     assert (code, output, errors.count("\n")) == (1, "", 1)
     assert errors.startswith("Error: ")
     assert words in errors
+
+
+def test_a_fallback_answers_where_the_first_route_can_not(mocked):
+    mocked.post(ADDRESS, status=404)
+    mocked.post(ADDRESS, body='data: "ok"\n\n')
+    code, output, errors = call("run", "-m", "koala/first", "--fallback", "koala/second", "--json", "hi")
+    found = json.loads(output)
+    assert (code, errors, found["text"], found["model"]) == (0, "", "ok", "second")
+    assert [attempt["route"] for attempt in found["attempts"]] == ["koala/first", "koala/second"]
 
 
 async def test_a_refused_connection_shows_no_traceback():
@@ -275,7 +284,7 @@ async def test_json_holds_what_came_and_why_it_ended():
 
 def test_an_error_in_json_has_its_fields(mocked):
     mocked.post(ADDRESS, status=429, headers={"Retry-After": "7"}, body='{"error": "slow down"}')
-    code, output, _ = call("run", "-p", "koala", "--json", "hi")
+    code, output, _ = call("run", "-p", "koala", "--json", "--attempts", "1", "hi")
     error = json.loads(output)["error"]
     assert (code, error["type"], error["status"], error["retry_after"]) == (1, "RateLimited", 429, 7)
 

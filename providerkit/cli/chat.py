@@ -11,7 +11,7 @@ import click
 
 import providerkit
 
-from .options import ASKING, REACHING, Route, add, addresses, examples, model_option, provider_option, told
+from .options import ASKING, REACHING, REPAIRING, Route, add, addresses, examples, model_option, provider_option, told
 from .terminal import complain, is_terminal, say
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ PROMPT, CONTINUED = "> ", "... "
 @model_option()
 @add(ASKING)
 @add(REACHING)
+@add(REPAIRING)
 @click.option("--plain", is_flag=True, help="Print the text as it is, also where rich could draw it.")
 def chat(
     provider: str | None,

@@ -108,6 +108,10 @@ def _extra(ctx: click.Context, parameter: click.Parameter, pairs: tuple[str, ...
     return extra or None
 
 
+def _retry(ctx: click.Context, parameter: click.Parameter, attempts: int | None) -> Any:
+    return None if attempts is None else providerkit.Retry(attempts=attempts)
+
+
 def _json_or_text(value: str) -> Any:
     try:
         return providerkit.loads(value.encode())
@@ -172,6 +176,24 @@ REACHING = (
         multiple=True,
         callback=_extensions,
         help="Use this installed extension; the first is outermost. Repeatable.",
+    ),
+)
+
+REPAIRING = (
+    click.option(
+        "--fallback",
+        metavar="ROUTE",
+        multiple=True,
+        shell_complete=complete_model,
+        help="Ask this provider, or provider/model, where the one before can't answer. Repeatable.",
+    ),
+    click.option(
+        "--attempts",
+        "retry",
+        metavar="N",
+        type=click.IntRange(min=1),
+        callback=_retry,
+        help="Try each of them this many times.  [default: 3]",
     ),
 )
 

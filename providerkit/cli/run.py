@@ -10,7 +10,19 @@ import click
 
 import providerkit
 
-from .options import ASKING, REACHING, Route, add, addresses, examples, model_option, provider_option, routes, told
+from .options import (
+    ASKING,
+    REACHING,
+    REPAIRING,
+    Route,
+    add,
+    addresses,
+    examples,
+    model_option,
+    provider_option,
+    routes,
+    told,
+)
 from .terminal import complain, drawing
 
 if TYPE_CHECKING:
@@ -25,6 +37,7 @@ if TYPE_CHECKING:
         'echo "Why is the sky blue?" | providerkit run -p koala --sandbox --json',
         'providerkit run --sandbox -m koala/gpt-4o -m koala/gpt-4o-mini "Hello"',
         'providerkit run -p koala --sandbox --option realTimeData=true "Any news?"',
+        'providerkit run -p koala --sandbox --fallback koala/gpt-4o "Hello"',
     )
 )
 @click.argument("prompt", required=False)
@@ -32,6 +45,7 @@ if TYPE_CHECKING:
 @model_option(multiple=True)
 @add(ASKING)
 @add(REACHING)
+@add(REPAIRING)
 @click.option("--plain", is_flag=True, help="Print the text as it is, also where rich could draw it.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end: the text, and all about it.")
 @click.option("--events", is_flag=True, help="Print each event as one line of JSON.")
