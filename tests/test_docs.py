@@ -1,7 +1,7 @@
 """README and docs say what is true: their examples run, their commands exist, their tables are complete."""
 
 import doctest
-import importlib
+import importlib.util
 import inspect
 import os
 import pkgutil
@@ -19,10 +19,13 @@ from pages import blocks, examples, is_as_told
 from test_floors import FLOORS
 
 import providerkit
+from benchmarks.recovery import SCENARIOS
 from providerkit import errors
 from providerkit.cli.main import main
 from providerkit.discovery import EXTENSIONS, PROVIDERS
 from providerkit.hookspecs import REQUIRED, ExtensionHooks, ProviderHooks
+from providerkit.policy import Remedy, remedy
+from providerkit.testing.faults import FAULTS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -180,7 +183,9 @@ def test_a_shell_line_runs_or_can_be_read(line, told):
 
 def read(program, *words):
     """Read a command as the shell and click would, running nothing."""
-    if not program.endswith("providerkit"):
+    if words[:1] == ("-m",):
+        assert importlib.util.find_spec(words[1]) is not None, words[1]
+    elif not program.endswith("providerkit"):
         assert program in KNOWN
     elif words and not words[0].startswith("-"):
         context = main.make_context("providerkit", [])
@@ -321,3 +326,29 @@ def test_every_page_is_to_be_found_from_the_first():
     listed = {line for block in blocks(index) if block.language == "{toctree}" for line in block.text.splitlines()}
     for path in DOCS.glob("*.md"):
         assert path.name == "index.md" or (path.stem in listed and f"({path.name})" in index), path.name
+
+
+# Reliability
+
+CURES = {Remedy.RETRY: "another attempt, then the next route", Remedy.NEXT: "the next route", Remedy.NONE: "nothing"}
+
+
+def cures(gets):
+    """Say what mends the errors that are named in a text, in their order."""
+    named = [getattr(providerkit, word) for word in re.findall(r"\b[A-Z]\w+", gets) if hasattr(providerkit, word)]
+    errors = [kind() for kind in named if issubclass(kind, providerkit.ProviderKitError)]
+    return "; ".join(dict.fromkeys(CURES[remedy(error)] for error in errors)) or "-"
+
+
+def test_every_fault_is_there_with_what_becomes_of_it():
+    _, _, table = page("reliability.md").partition("\n## Faults\n")
+    told = [tuple(cells) for cells in rows(table)]
+    assert told == [
+        (f"`{fault.name}`", " ".join(fault.does.split()), fault.gets, cures(fault.gets)) for fault in FAULTS.values()
+    ]
+
+
+def test_every_scenario_is_there():
+    told = re.findall(r"^\| (S\d\d) \| (.*?) \|", page("reliability.md"), re.MULTILINE)
+    known = [(scenario.name, scenario.what) for scenario in SCENARIOS] + [("S15", "down for 60 s, then healthy")]
+    assert told == sorted(known)
