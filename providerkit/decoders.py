@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from .errors import StreamMalformed, StreamTruncated, UnexpectedContent
 from .events import Event, Finish, ToolCallDelta
 from .jsonlines import JSONLinesDecoder
-from .sse import ServerSentEvent, SSEDecoder
+from .sse import Record, SSEDecoder
 from .wire import Decoder, ResponseHead, loads
 
 ParseEvent: TypeAlias = Callable[[bytes, str], Iterable[Event]]
@@ -29,11 +29,9 @@ ParseValue: TypeAlias = Callable[[Any], Iterable[Event]]
 _BOM = b"\xef\xbb\xbf"
 
 
-class _Cutter(Protocol):
-    """What cuts records out of bytes: SSEDecoder, JSONLinesDecoder."""
-
-    def feed(self, data: bytes, /) -> list[Any]: ...
-    def close(self) -> list[Any]: ...
+# What cuts records out of bytes, and what gives those that the end of the bytes completes.
+_Cut: TypeAlias = Callable[[bytes], list[Any]]
+_CutLast: TypeAlias = Callable[[], list[Any]]
 
 
 # Told by their identity, so that nothing a plugin gives is taken for them.
@@ -49,8 +47,11 @@ class _Records:
     deltas and usage may follow it.
     """
 
-    def __init__(self, cutter: _Cutter, parse: Callable[[Any], Iterable[Event]], end: Finish | None) -> None:
-        self._cutter = cutter
+    def __init__(
+        self, cut: _Cut, cut_last: _CutLast, parse: Callable[[Any], Iterable[Event]], end: Finish | None
+    ) -> None:
+        self._cut = cut
+        self._cut_last = cut_last
         self._parse = parse
         self._end = end
         self._finish: Finish | None = None
@@ -67,7 +68,7 @@ class _Records:
     def feed(self, data: bytes) -> list[Event]:
         """Take bytes, cut anywhere; give the events they complete."""
         self._raise_error()
-        events = self._collect(self._cutter.feed(data))
+        events = self._collect(self._cut(data))
         if not events:
             self._raise_error()
         return events
@@ -78,7 +79,7 @@ class _Records:
         Raises StreamTruncated where the last record is cut, or nothing proves the end.
         """
         self._raise_error()
-        events = self._collect(self._cutter.close())
+        events = self._collect(self._cut_last())
         if isinstance(self._error, (StreamMalformed, ValueError)):  # a plugin may use another JSON parser
             if self._finish is None:
                 raise StreamTruncated(f"the answer stopped in the middle of an event: {self._error}")
@@ -94,27 +95,26 @@ class _Records:
 
     def _collect(self, records: list[Any]) -> list[Event]:
         events: list[Event] = []
+        parse = self._parse
         try:
             for record in records:
                 if self._done:
                     break
-                parsed = self._parse(record)
+                parsed = parse(record)
                 if parsed is _DONE:
                     events.append(self._end_of_wire())
                 elif parsed is not _NOTHING:
                     self._seen = True
-                    self._sort(parsed, events)
+                    for event in parsed:
+                        kind = type(event)
+                        if kind is Finish:
+                            self._finish = self._finish or event  # type: ignore[assignment]  # kind says which
+                        else:
+                            self._called_tool |= kind is ToolCallDelta
+                            events.append(event)
         except Exception as error:  # noqa: BLE001 - the plugin boundary; it is raised by the next call
             self._error = error
         return events
-
-    def _sort(self, parsed: Iterable[Event], events: list[Event]) -> None:
-        for event in parsed:
-            if type(event) is Finish:
-                self._finish = self._finish or event
-            else:
-                self._called_tool = self._called_tool or type(event) is ToolCallDelta
-                events.append(event)
 
     def _end_of_wire(self) -> Finish:
         self._done = True
@@ -150,14 +150,16 @@ class EventStream(_Records):
     """
 
     def __init__(self, parse: ParseEvent, end: Finish | None = None, done: bytes | None = b"[DONE]") -> None:
-        def parse_record(record: ServerSentEvent) -> Iterable[Event]:
-            if record.data == done:
+        def parse_record(record: Record) -> Iterable[Event]:
+            kind, data = record[0], record[1]
+            if data == done:
                 return _DONE
-            if not record.data and record.event == "message":
+            if not data and kind == "message":
                 return _NOTHING
-            return parse(record.data, record.event)
+            return parse(data, kind)
 
-        super().__init__(SSEDecoder(), parse_record, end)
+        decoder = SSEDecoder()
+        super().__init__(decoder.records, decoder.last_records, parse_record, end)
 
 
 class JSONLines(_Records):
@@ -167,7 +169,8 @@ class JSONLines(_Records):
     """
 
     def __init__(self, parse: ParseValue, end: Finish | None = None) -> None:
-        super().__init__(JSONLinesDecoder(), lambda line: parse(loads(line)), end)
+        decoder = JSONLinesDecoder()
+        super().__init__(decoder.feed, decoder.close, lambda line: parse(loads(line)), end)
 
 
 class JSONBody:

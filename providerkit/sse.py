@@ -13,6 +13,8 @@ What arrived and makes no event yet is kept: whoever feeds a decoder caps that.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import attrs
 
 _BOM = b"\xef\xbb\xbf"
@@ -39,6 +41,10 @@ class ServerSentEvent:
         return self.data.decode("utf-8", "replace")
 
 
+# The fields of a ServerSentEvent, in their order.
+Record: TypeAlias = tuple[str, bytes, str, int | None, bool]
+
+
 class SSEDecoder:
     r"""Cut server-sent events out of bytes, as html.spec.whatwg.org, 9.2, has them (November 2026).
 
@@ -62,8 +68,47 @@ class SSEDecoder:
 
     def feed(self, data: bytes) -> list[ServerSentEvent]:
         """Take bytes, cut anywhere; give the events they complete."""
+        return [ServerSentEvent(*record) for record in self.records(data)]
+
+    def close(self) -> list[ServerSentEvent]:
+        """Take the end of the bytes; give the event that lacks its blank line, if any."""
+        return [ServerSentEvent(*record) for record in self.last_records()]
+
+    def records(self, data: bytes) -> list[Record]:
+        """Do what `feed` does, and give the fields of the events: decoders need no more."""
         if self._at_start or self._skip_newline:
             data = self._trim(data)
+        if self._data or self._event or self._retry is not None or b"\r" in data:
+            return self._read_lines(data)
+        return self._read_blocks(data)
+
+    def last_records(self) -> list[Record]:
+        """Do what `close` does, and give the fields of the event."""
+        self._at_start = False
+        rest = self._take_tail(b"")
+        records = self._read([rest] if rest else [])
+        if self._data:
+            records.append(self._dispatch(unterminated=True))
+        return records
+
+    def _read_blocks(self, data: bytes) -> list[Record]:
+        """Read whole events, where none is begun and lines end with LF: most are one line of data each."""
+        if b"\n" not in data:
+            if data:
+                self._tail.append(data)
+            return []
+        data = self._take_tail(data)
+        end = data.rfind(b"\n\n") + 2
+        if end > 1 and data.startswith(b"data: "):
+            texts = data[6 : end - 2].split(b"\n\ndata: ")
+            if data.count(b"\n", 0, end) == 2 * len(texts):
+                last_id = self._id
+                self._read_lines(data[end:])  # the beginning of an event, at most
+                return [("message", text, last_id, None, False) for text in texts]
+        return self._read_lines(data)
+
+    def _read_lines(self, data: bytes) -> list[Record]:
+        """Read line by line, which is right for everything."""
         end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
         if not end:
             if data:
@@ -74,15 +119,6 @@ class SSEDecoder:
         if end < len(data):
             self._tail.append(data[end:])
         return self._read(lines)
-
-    def close(self) -> list[ServerSentEvent]:
-        """Take the end of the bytes; give the event that lacks its blank line, if any."""
-        self._at_start = False
-        rest = self._take_tail(b"")
-        events = self._read([rest] if rest else [])
-        if self._data:
-            events.append(self._dispatch(unterminated=True))
-        return events
 
     def _trim(self, data: bytes) -> bytes:
         if self._at_start:
@@ -103,19 +139,19 @@ class SSEDecoder:
             self._tail = []
         return data
 
-    def _read(self, lines: list[bytes]) -> list[ServerSentEvent]:
-        events = []
+    def _read(self, lines: list[bytes]) -> list[Record]:
+        records = []
         for line in lines:
             if not line:
                 if self._data:
-                    events.append(self._dispatch())
+                    records.append(self._dispatch())
                 else:
                     self._event, self._retry = b"", None
             elif line.startswith(b"data: "):
                 self._data.append(line[6:])
             else:
                 self._read_field(line)
-        return events
+        return records
 
     def _read_field(self, line: bytes) -> None:
         name, _, value = line.partition(b":")
@@ -136,13 +172,8 @@ class SSEDecoder:
         elif self._data and not self._data[-1] and line.startswith((b" {", b" [", b' "')):
             self._data[-1] = line[1:]
 
-    def _dispatch(self, *, unterminated: bool = False) -> ServerSentEvent:
-        event = ServerSentEvent(
-            self._event.decode("utf-8", "replace") or "message",
-            b"\n".join(self._data),
-            self._id,
-            self._retry,
-            unterminated,
-        )
+    def _dispatch(self, *, unterminated: bool = False) -> Record:
+        event = self._event.decode("utf-8", "replace") or "message"
+        record = event, b"\n".join(self._data), self._id, self._retry, unterminated
         self._data, self._event, self._retry = [], b"", None
-        return event
+        return record

@@ -223,4 +223,4 @@ def test_a_long_line_is_joined_once_however_many_its_pieces(piece):
     finally:
         sys.setprofile(None)
     assert events == [message(b"x" * 50_000)]
-    assert len(joins) == 2, joins  # the pieces of the line, then the lines of the event
+    assert len(joins) <= 2, joins  # the pieces of the line, then the lines of the event
