@@ -135,7 +135,7 @@ class Exchange:
         except ProviderKitError as raised:
             error = raised
         except (Exception, SystemExit) as raised:  # noqa: BLE001 - the plugin boundary: a decoder may raise anything
-            error = self._call.hooks.failed("the exchange broke", raised)
+            error = self._call.hooks.failed("it broke in mid-answer", raised)
         await self.aclose(error)
         raise told(error, self._call, self._transcript.text)
 
@@ -209,7 +209,7 @@ async def list_models(call: Call, transport: Transport) -> tuple[Model, ...]:
     except ProviderKitError as raised:
         error = raised
     except (Exception, SystemExit) as raised:  # noqa: BLE001 - the plugin boundary: a wrapped transport may, too
-        error = call.hooks.failed("the exchange broke", raised)
+        error = call.hooks.failed("it broke in mid-answer", raised)
     raise told(error, call)
 
 

@@ -146,7 +146,8 @@ class Waiting:
 
     `started` is the start of the call, `since` that of the present wait for the network
     (None while the caller has its turn), `waited` the seconds of waiting before it, `clock`
-    that which counts until the next content (None where none is awaited any more).
+    that which counts until the next content (None where the answer is known: what still
+    follows is bounded elsewhere, and no clock takes it away).
     """
 
     timeouts: Timeouts
@@ -173,9 +174,11 @@ class Waiting:
 
     def next(self) -> tuple[str, float] | None:
         """Give the clock that fires first and the moment it does; None where none is running."""
+        if self.clock is None:
+            return None
         moments = []
-        limit: float | None = getattr(self.timeouts, self.clock) if self.clock else None
-        if self.clock and self.since is not None and limit is not None:
+        limit: float | None = getattr(self.timeouts, self.clock)
+        if self.since is not None and limit is not None:
             moments.append((self.since + limit - self.waited, self.clock))
         if self.timeouts.total is not None:
             moments.append((self.started + self.timeouts.total, "total"))
@@ -183,6 +186,11 @@ class Waiting:
             return None
         moment, clock = min(moments)
         return clock, moment
+
+    def is_late(self, now: float) -> bool:
+        """Tell whether the whole call has taken too long."""
+        total = self.timeouts.total
+        return self.clock is not None and total is not None and now >= self.started + total
 
 
 def _checked_retry(retry: Retry, attribute: attrs.Attribute[Any], value: Any) -> None:

@@ -55,9 +55,8 @@ class Watch:
 
     def __enter__(self) -> Self:
         now = self._clock.now()
-        total = self._waiting.timeouts.total
-        if total is not None and now >= self._waiting.started + total:
-            raise timed_out("total", total)
+        if self._waiting.is_late(now):
+            raise timed_out("total", self._waiting.timeouts.total or 0.0)
         self._waiting.begin(now)
         self._task = task = asyncio.current_task()
         assert task is not None  # whoever awaits is a task
@@ -82,7 +81,7 @@ class Watch:
             self._timer = None
 
     def settle(self) -> None:
-        """Stop the clocks of content: what the answer is, is known, and the rest is bounded elsewhere."""
+        """Stop the clocks: what the answer is, is known, and the rest is bounded elsewhere."""
         self._waiting.clock = None
 
     def content(self) -> None:

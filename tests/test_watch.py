@@ -12,7 +12,7 @@ from loopback import Handler, Received, chunked, serve
 from parrots import Macaw
 
 import providerkit
-from providerkit import Timeouts
+from providerkit import Timeouts, hookimpl
 from providerkit.watch import Watch
 
 A, EMPTY, COMMENT, DONE = b'data: "a"\n\n', b'data: ""\n\n', b": ping\n\n", b"data: [DONE]\n\n"
@@ -116,6 +116,18 @@ async def test_a_status_that_is_known_outlives_the_clocks_of_content(clock: Hand
     head = b"HTTP/1.1 503 Words\r\nContent-Length: 9\r\n\r\n"
     async with serve(script(clock, head, 100.0)) as server:
         await failure(providerkit.ServerError, ask(server.base_url, clock=clock))
+
+
+async def test_an_answer_that_is_whole_outlives_total(clock: HandClock, monkeypatch: pytest.MonkeyPatch):
+    class Wren(Macaw):
+        @hookimpl
+        def parse_stream(self) -> providerkit.Decoder:
+            return providerkit.EventStream(lambda data, event: [providerkit.Finish("stop")])
+
+    monkeypatch.setattr("providerkit.exchange.AFTER_END", 0.01)
+    async with serve(script(clock, HEAD, chunk(A), 61.0)) as server:
+        reply = await ask(server.base_url, Wren, timeouts=Timeouts(total=60), clock=clock)
+    assert reply.finish_reason == "stop"
 
 
 async def test_total_fires_where_no_wait_gives_the_timer_a_turn(clock: HandClock):
