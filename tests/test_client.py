@@ -299,10 +299,12 @@ class TestOptions:
             providerkit.run(messages, provider=Parrot)
 
     def test_no_provider_names_what_is_installed(self):
-        with pytest.raises(providerkit.UnknownProvider, match="installed are: koala; say provider='koala'") as caught:
+        installed = providerkit.providers()
+        words = f"installed are: {', '.join(installed)}; say provider='{installed[0]}'"
+        with pytest.raises(providerkit.UnknownProvider, match=words) as caught:
             providerkit.run("hi")
-        assert caught.value.installed == ("koala",)
-        with pytest.raises(providerkit.UnknownProvider, match="model='koala/gpt-4o'"):
+        assert caught.value.installed == tuple(installed)
+        with pytest.raises(providerkit.UnknownProvider, match=f"model='{installed[0]}/gpt-4o'"):
             providerkit.run("hi", model="gpt-4o")
 
     def test_no_provider_and_none_installed_says_how_to_get_one(self, monkeypatch):
@@ -311,7 +313,7 @@ class TestOptions:
             providerkit.run("hi")
 
     def test_an_unknown_provider_suggests_the_nearest(self):
-        with pytest.raises(providerkit.UnknownProvider, match="installed are: koala; did you mean 'koala'"):
+        with pytest.raises(providerkit.UnknownProvider, match=r"installed are: .*\bkoala\b.*; did you mean 'koala'"):
             providerkit.run("hi", provider="coala")
         with pytest.raises(providerkit.UnknownProvider):
             providerkit.run(provider="coala")
@@ -608,4 +610,6 @@ class TestProvider:
         assert await in_thread(provider.models().result) == (Model("grey"), Model("green"))
 
     def test_providers_are_listed_by_name(self):
-        assert providerkit.providers() == ["koala"]
+        installed = providerkit.providers()
+        assert installed == sorted(installed)
+        assert "koala" in installed

@@ -15,8 +15,8 @@ from .terminal import complain, say
 
 @click.command(
     epilog=examples(
-        "providerkit models",
-        "providerkit models -p koala --json",
+        "providerkit models -p koala",
+        "providerkit models --sandbox --json",
     )
 )
 @provider_option()
