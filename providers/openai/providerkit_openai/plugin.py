@@ -1,0 +1,120 @@
+"""The plugin: hooks, pure functions of values, for every service of the chat-completions wire.
+
+Source of the wire: platform.openai.com/docs/api-reference/chat, and what servers that
+imitate it were seen to send. Read in November 2026.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from providerkit import (
+    ByContent,
+    Chat,
+    Decoder,
+    Endpoint,
+    EventStream,
+    Finish,
+    JSONBody,
+    MissingAPIKey,
+    Model,
+    ProviderError,
+    ProviderInfo,
+    Request,
+    ResponseHead,
+    UnknownModel,
+    hookimpl,
+)
+
+from .answers import Answer, Completed, models_of
+from .dialect import SEEING, Dialect
+from .refusals import refusal
+from .requests import body_of
+
+if TYPE_CHECKING:
+    from aiohttp.web import Application
+
+OPENAI = Dialect(
+    "openai",
+    "https://openai.com",
+    "https://api.openai.com/v1",
+    "OPENAI_API_KEY",
+    "gpt-5-mini",
+    supports=SEEING,
+    thinkers=("gpt-5", "o1", "o3", "o4"),
+    max_tokens="max_completion_tokens",
+)
+
+
+class OpenAI:
+    """Talk to OpenAI, or to the service that `dialect` describes."""
+
+    def __init__(self, dialect: Dialect = OPENAI) -> None:
+        self.dialect = dialect
+
+    @hookimpl
+    def describe(self) -> ProviderInfo:
+        """Describe the service."""
+        return ProviderInfo(
+            name=self.dialect.name,
+            url=self.dialect.url,
+            default_base_url=self.dialect.base_url,
+            default_model=self.dialect.default_model,
+            supports=self.dialect.supports,
+            api_key_env=self.dialect.api_key_env,
+        )
+
+    @hookimpl
+    def resolve_model(self, name: str | None) -> Model:
+        """Pass any name through; services add models every week."""
+        meant = name or self.dialect.default_model or ""
+        return Model(meant, reasoning=meant.startswith(self.dialect.thinkers))
+
+    @hookimpl
+    def build_request(self, chat: Chat, model: Model, endpoint: Endpoint) -> Request:
+        """Ask for the answer as a stream, unless `extra` says otherwise."""
+        if not model.name:  # told only here: the models of a service without a default are listed, too
+            raise UnknownModel(
+                f"{self.dialect.name} has no default model; say model=, one of those that "
+                f"providerkit.provider({self.dialect.name!r}).models() lists"
+            )
+        body = body_of(chat, model, self.dialect)
+        url = endpoint.url("/chat/completions")
+        return Request.json(url, body, self._headers(endpoint), stream=bool(body["stream"]))
+
+    @hookimpl
+    def parse_stream(self, head: ResponseHead) -> Decoder:
+        """Take a stream, or a whole completion where the server gives one."""
+        answer = Answer(head, self.dialect.name)
+        stream = EventStream(answer.parse_event, end=None if self.dialect.finishes else Finish("stop"))
+        return Completed(ByContent(head, stream=stream, body=JSONBody(answer.parse_completion)), answer)
+
+    @hookimpl
+    def parse_error(self, head: ResponseHead, body: bytes) -> ProviderError | None:
+        """Read the service's own words and codes out of an error."""
+        return refusal(head, body, self.dialect.name)
+
+    @hookimpl
+    def build_models_request(self, endpoint: Endpoint) -> Request:
+        """Ask for the models."""
+        return Request("GET", endpoint.url("/models"), self._headers(endpoint), stream=False)
+
+    @hookimpl
+    def parse_models(self, head: ResponseHead, body: bytes) -> list[Model]:
+        """List the models in the order of the service."""
+        return models_of(head, body, self.dialect.name)
+
+    @hookimpl
+    def sandbox(self) -> Application:
+        """Imitate the wire."""
+        from .sandbox import application  # brings aiohttp's server, which only a sandbox needs
+
+        return application()
+
+    def _headers(self, endpoint: Endpoint) -> dict[str, str]:
+        """Show the key; only at the service's own address is it sure that it wants one."""
+        if endpoint.api_key is not None:
+            return {"Authorization": f"Bearer {endpoint.api_key.reveal()}"}
+        if not self.dialect.keyless and endpoint.base_url == self.dialect.base_url:
+            raise MissingAPIKey(f"{self.dialect.name} needs a key: pass api_key= or set {self.dialect.api_key_env}")
+        return {}

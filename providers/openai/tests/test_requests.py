@@ -1,0 +1,265 @@
+"""What is asked: bodies and headers, and chats that can't be asked."""
+
+import json
+from importlib.metadata import version
+
+import attrs
+import pytest
+from providerkit_openai import Dialect, OpenAI, services
+from yarl import URL
+
+import providerkit
+from providerkit import Chat, Endpoint, ImagePart, Message, Model, TextPart, Tool, ToolCall
+
+ADDRESS = "https://api.openai.com/v1/chat/completions"
+KEY = "sk-openai-0123456789"
+ANSWER = 'data: {"choices": [{"index": 0, "delta": {"content": "ok"}, "finish_reason": "stop"}]}\n\n'
+
+CHAT = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "Who are you?"},
+    {"role": "assistant", "content": "A model."},
+    {"role": "user", "content": "Which?"},
+]
+
+
+async def sent(mocked, messages=CHAT, provider="openai", address=ADDRESS, **options):
+    """Ask, and give the headers and the body that went out."""
+    mocked.post(address, body=ANSWER)
+    await providerkit.run(messages, provider=provider, **{"api_key": KEY, **options})
+    (call,) = mocked.requests.pop(("POST", URL(address)))
+    return call.kwargs["headers"], json.loads(call.kwargs["data"])
+
+
+def body_of(*messages, dialect=None, **options):
+    plugin = OpenAI(dialect) if dialect else OpenAI()
+    chat = Chat(messages or (Message("user", "hi"),), **options)
+    return json.loads(plugin.build_request(chat, Model("m"), Endpoint("http://127.0.0.1:1")).body)
+
+
+async def test_the_stream_is_asked_for_with_a_key_and_its_usage(mocked):
+    headers, body = await sent(mocked)
+    assert headers == {
+        "Accept-Encoding": "identity",
+        "Authorization": f"Bearer {KEY}",
+        "Content-Type": "application/json",
+        "User-Agent": f"providerkit/{version('providerkit-core')}",
+    }
+    assert body == {
+        "model": "gpt-5-mini",
+        "messages": CHAT,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+
+
+async def test_a_key_of_the_environment_is_a_key(mocked, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    headers, _ = await sent(mocked, api_key=None)
+    assert headers["Authorization"] == f"Bearer {KEY}"
+
+
+def test_every_option_has_its_field():
+    options = {"temperature": 0.5, "top_p": 1, "max_tokens": 7, "stop": ["a", "b"], "seed": 0, "system": "Be brief."}
+    assert body_of(**options) == {
+        "model": "m",
+        "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hi"}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "temperature": 0.5,
+        "top_p": 1,
+        "max_completion_tokens": 7,
+        "stop": ["a", "b"],
+        "seed": 0,
+    }
+
+
+def test_fields_are_called_as_the_service_calls_them():
+    dialect = Dialect("other", keyless=True, seed="random_seed", asks_usage=False)
+    body = body_of(dialect=dialect, max_tokens=7, seed=1)
+    assert body == {
+        "model": "m",
+        "messages": [{"role": "user", "content": "hi"}],
+        "stream": True,
+        "max_tokens": 7,
+        "random_seed": 1,
+    }
+
+
+def test_extra_fields_are_laid_over_the_body():
+    options = {"include_obfuscation": False}
+    body = body_of(extra={"reasoning_effort": "low", "model": "other", "stream_options": options})
+    assert (body["reasoning_effort"], body["model"]) == ("low", "other")
+    assert body["stream_options"] == options
+
+
+def test_an_answer_that_is_to_come_whole_is_asked_for_without_options_of_streams():
+    chat = Chat((Message("user", "hi"),), extra={"stream": False})
+    request = OpenAI().build_request(chat, Model("m"), Endpoint("http://127.0.0.1:1"))
+    assert request.stream is False
+    assert json.loads(request.body) == {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": False}
+
+
+def test_images_are_addresses_or_data():
+    image = ImagePart(data=b"\x89PNG", media_type="image/png")
+    body = body_of(Message("user", [TextPart("What is it?"), image, ImagePart("https://x.example/y.png")]))
+    assert body["messages"][0]["content"] == [
+        {"type": "text", "text": "What is it?"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}},
+        {"type": "image_url", "image_url": {"url": "https://x.example/y.png"}},
+    ]
+
+
+def test_tools_are_functions():
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+    body = body_of(tools=[Tool("weather", "Look outside.", schema), Tool("time")])
+    assert body["tools"] == [
+        {"type": "function", "function": {"name": "weather", "description": "Look outside.", "parameters": schema}},
+        {"type": "function", "function": {"name": "time", "parameters": {"type": "object", "properties": {}}}},
+    ]
+
+
+def test_calls_and_their_results_go_back_as_they_came():
+    calls = (ToolCall("call_1", "weather", '{"city": "Rome"}'),)
+    body = body_of(
+        Message("user", "Weather?", name="ann"),
+        Message("assistant", "", tool_calls=calls),
+        Message("tool", "Sun.", tool_call_id="call_1"),
+        Message("assistant", "Wait.", tool_calls=calls),
+    )
+    function = {"name": "weather", "arguments": '{"city": "Rome"}'}
+    assert body["messages"] == [
+        {"role": "user", "content": "Weather?", "name": "ann"},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "call_1", "type": "function", "function": function}],
+        },
+        {"role": "tool", "content": "Sun.", "tool_call_id": "call_1"},
+        {
+            "role": "assistant",
+            "content": "Wait.",
+            "tool_calls": [{"id": "call_1", "type": "function", "function": function}],
+        },
+    ]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"type": "text"},
+        {"type": "json_object"},
+        {"type": "json_schema", "json_schema": {"name": "x"}},
+        {"type": "regex"},
+    ],
+    ids=lambda given: given["type"],
+)
+def test_the_wires_own_response_formats_are_taken_as_they_are(given):
+    assert body_of(response_format=given)["response_format"] == given
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object", "properties": {"city": {"type": "string"}}},
+        {"type": "array", "items": {}},
+        {"type": ["string", "null"]},
+        {"properties": {}},
+        {"$ref": "#/$defs/city", "$defs": {"city": {}}},
+    ],
+    ids=json.dumps,
+)
+def test_a_bare_schema_is_the_content_of_a_response_format(schema):
+    wrapped = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+    assert body_of(response_format=schema)["response_format"] == wrapped
+
+
+def test_a_response_format_that_is_no_mapping_is_refused():
+    with pytest.raises(providerkit.InvalidOption, match="response_format is type; it takes a JSON schema") as caught:
+        body_of(response_format=dict)
+    assert caught.value.option == "response_format"
+
+
+def test_an_empty_response_format_is_none():
+    assert "response_format" not in body_of(response_format={})
+
+
+def test_a_service_without_schemas_refuses_one_before_anything_is_sent():
+    dialect = Dialect("plain", keyless=True, takes_schemas=False)
+    assert body_of(dialect=dialect, response_format={"type": "json_object"})["response_format"]["type"] == "json_object"
+    with pytest.raises(providerkit.UnsupportedFeature, match="plain answers in JSON, but by no schema") as caught:
+        body_of(dialect=dialect, response_format={"properties": {}})
+    assert (caught.value.option, caught.value.provider) == ("response_format", "plain")
+
+
+def test_a_tools_message_says_which_call_it_answers():
+    with pytest.raises(providerkit.InvalidMessages, match=r"messages\[1\]: a tool's message needs") as caught:
+        body_of(Message("user", "hi"), Message("tool", "Sun."))
+    assert caught.value.index == 1
+
+
+@pytest.mark.parametrize(
+    ("messages", "options", "option"),
+    [
+        ([*CHAT, {"role": "assistant", "content": "I am"}], {}, "prefill"),
+        ([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x/y"}}]}], {}, "images"),
+        (CHAT, {"seed": 1}, "seed"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_a_service_can_not_serve_is_refused_before_anything_is_sent(mocked, messages, options, option):
+    with pytest.raises(providerkit.UnsupportedFeature) as caught:
+        providerkit.run(messages, provider="deepseek", api_key=KEY, **options)
+    assert (caught.value.option, caught.value.provider) == (option, "deepseek")
+    assert mocked.requests == {}
+
+
+async def test_a_service_asks_for_its_key_by_name(mocked):
+    with pytest.raises(providerkit.MissingAPIKey, match="openai needs a key: pass api_key= or set OPENAI_API_KEY"):
+        await providerkit.run("hi", provider="openai")
+    assert mocked.requests == {}
+
+
+async def test_another_address_may_do_without_a_key(mocked):
+    address = "http://127.0.0.1:1/v1"
+    headers, _ = await sent(mocked, address=f"{address}/chat/completions", base_url=address, api_key=None)
+    assert "Authorization" not in headers
+
+
+@pytest.mark.parametrize(("named", "meant"), [(None, "gpt-5-mini"), ("", "gpt-5-mini"), ("new/x:free", "new/x:free")])
+async def test_any_model_is_passed_through_and_none_is_the_default(mocked, named, meant):
+    _, body = await sent(mocked, model=named)
+    assert body["model"] == meant
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "thinks"),
+    [("openai", None, True), ("openai", "o3-mini", True), ("openai", "gpt-4o", False), ("vllm", "gpt-5", False)],
+)
+def test_models_that_think_unheard_are_known_as_such(provider, model, thinks):
+    """So that a route behind them is not tried too early."""
+    assert getattr(services, provider).resolve_model(model).reasoning is thinks
+
+
+async def test_a_service_without_a_default_model_says_how_to_find_one(mocked):
+    with pytest.raises(providerkit.UnknownModel, match=r"providerkit.provider\('ollama'\).models\(\)"):
+        await providerkit.run("hi", provider="ollama")
+    assert mocked.requests == {}
+
+
+def test_requests_are_the_same_for_the_same_chat_and_change_nothing():
+    chat = Chat((Message("user", "hi"),), response_format={"properties": {"a": {}}}, tools=Tool("t"), extra={"n": 1})
+    before = attrs.asdict(chat, recurse=False)
+    requests = {OpenAI().build_request(chat, Model("m"), Endpoint("http://127.0.0.1:1")).body for _ in range(3)}
+    assert len(requests) == 1
+    assert attrs.asdict(chat, recurse=False) == before
+
+
+def test_no_key_shows_in_a_repr():
+    endpoint = Endpoint("https://api.openai.com/v1", providerkit.Secret(KEY))
+    for request in (
+        OpenAI().build_request(Chat((Message("user", "hi"),)), Model("m"), endpoint),
+        OpenAI().build_models_request(endpoint),
+    ):
+        assert request.headers["Authorization"] == f"Bearer {KEY}"
+        assert KEY not in repr(request)
