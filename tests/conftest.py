@@ -13,7 +13,9 @@ __all__ = ["flock", "install", "mocked", "site"]
 
 # Tests with another system are collected where it is installed: in the tox environment of its own.
 collect_ignore = [
-    folder for folder, needed in [("gpt4free", "g4f"), ("notebook", "nbclient")] if find_spec(needed) is None
+    folder
+    for folder, needed in [("gpt4free", "g4f"), ("notebook", "nbclient"), ("official", "openai")]
+    if find_spec(needed) is None
 ]
 
 
