@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import distribution
 from itertools import groupby
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -24,6 +25,7 @@ from providerkit import errors
 from providerkit.cli.main import main
 from providerkit.discovery import EXTENSIONS, PROVIDERS
 from providerkit.hookspecs import REQUIRED, ExtensionHooks, ProviderHooks
+from providerkit.messages import FEATURES
 from providerkit.policy import Remedy, remedy
 from providerkit.testing.faults import FAULTS
 
@@ -72,7 +74,8 @@ def test_ci_runs_the_two_commands_of_the_readme():
 
 def environment():
     """Give an environment without a key or extensions of the developer's own, in which our programs are found."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("KOALA_", "PROVIDERKIT_"))}
+    own = re.compile("PROVIDERKIT_.*|.*_API_KEY")
+    kept = {name: value for name, value in os.environ.items() if not own.fullmatch(name)}
     return kept | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), kept["PATH"]])}
 
 
@@ -240,6 +243,23 @@ def error_classes():
         if inspect.isclass(kind) and issubclass(kind, Exception)
         if not name.startswith("_")
     }
+
+
+def service_row(point):
+    dialect = point.load().dialect
+    key = f"`{dialect.api_key_env}`" if dialect.api_key_env else "`api_key=`"
+    return [
+        f"`{point.name}`",
+        f"`{dialect.base_url}`" if dialect.base_url else "say `base_url=`",
+        f"{key}, optional" if dialect.keyless else key,
+        f"`{dialect.default_model}`" if dialect.default_model else "say `model=`",
+        ", ".join(f"`{feature}`" for feature in sorted(FEATURES - dialect.supports)),
+    ]
+
+
+def test_every_service_of_the_chat_completions_wire_is_there_with_what_its_row_says():
+    told = [cells for cells in rows(page("openai.md")) if len(cells) == 5]
+    assert told == [service_row(point) for point in distribution("providerkit-openai").entry_points]
 
 
 def test_every_error_is_there_with_its_fields():
