@@ -5,15 +5,17 @@ Plain frozen values. They are checked when they are made, so whoever holds one t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import isfinite
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import attrs
+import orjson
 from attrs.validators import deep_iterable, optional
 
-from .errors import InvalidMessages, InvalidOption, PluginError
+from .errors import InvalidMessages, InvalidOption, PluginError, StreamMalformed
+from .schemas import description_of, schema_of
 
 ROLES = ("system", "user", "assistant", "tool")
 OPTIONS = (
@@ -84,12 +86,14 @@ Part: TypeAlias = TextPart | ImagePart
 class Tool:
     """Describe a function that the model may call; `parameters` is its JSON schema, empty where it takes none.
 
+    `function` is the function itself, where the tool was made of one; it is not sent.
     Raises InvalidOption where the name is empty or the schema no mapping.
     """
 
     name: str
     description: str = ""
     parameters: Mapping[str, Any] = attrs.field(factory=dict)
+    function: Callable[..., Any] | None = attrs.field(default=None, kw_only=True, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
@@ -100,6 +104,30 @@ class Tool:
                 f"they must be a mapping that holds a JSON schema",
                 option="tools",
             )
+
+    @classmethod
+    def from_function(
+        cls, function: Callable[..., Any], *, name: str | None = None, description: str | None = None
+    ) -> Tool:
+        """Make a tool of a typed function: name, docstring and signature say what the model is told.
+
+        Each parameter needs a type that JSON has: str, int, float, bool, None, Any,
+        list[...], dict[str, ...], Literal, a union of these, or a TypedDict. A docstring
+        with `Args:` or `:param x:` describes them, and so does a string in `Annotated`.
+        Raises InvalidOption for other signatures, and for what has no name.
+
+        >>> def weather(city: str, days: int = 1) -> str:
+        ...     "Look outside."
+        >>> tool = Tool.from_function(weather)
+        >>> tool.name, tool.description, tool.parameters["required"]
+        ('weather', 'Look outside.', ['city'])
+        """
+        parameters = schema_of(function)
+        named = name or getattr(function, "__name__", None)
+        if named is None:
+            raise InvalidOption(f"a tool made of {function!r} has no name; say name=", option="tools")
+        described = description_of(function) if description is None else description
+        return cls(named, described, parameters, function=function)
 
 
 @attrs.frozen
@@ -112,6 +140,28 @@ class ToolCall:
     id: str
     name: str
     arguments: str
+
+    @property
+    def parsed(self) -> dict[str, Any]:
+        """Give the arguments by name; none where the model wrote nothing.
+
+        Raises StreamMalformed where they are no JSON object: models do err, and an answer
+        that was cut short by `max_tokens` may hold but the beginning of one.
+
+        >>> ToolCall("call_1", "weather", '{"city": "Rome"}').parsed
+        {'city': 'Rome'}
+        """
+        try:
+            arguments = orjson.loads(self.arguments.strip() or "{}")
+        except orjson.JSONDecodeError as error:
+            arguments, fault = None, str(error)
+        else:
+            fault = f"it is {type(arguments).__name__}"
+        if not isinstance(arguments, dict):
+            raise StreamMalformed(
+                f"the model's arguments for the tool {self.name!r} are no JSON object: {self.arguments[:60]!r}: {fault}"
+            )
+        return arguments
 
 
 def _checked_content(content: object) -> str | tuple[Part, ...]:

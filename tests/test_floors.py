@@ -10,6 +10,7 @@ import providerkit
 HOUSE = Path(providerkit.__file__).parent
 FLOORS = {
     "errors": 0,
+    "schemas": 0,
     "messages": 0,
     "events": 0,
     "wire": 1,
@@ -38,7 +39,9 @@ FLOORS = {
 }
 # On one floor, these may know their left neighbour.
 NEIGHBOURS = {
+    ("schemas", "errors"),
     ("messages", "errors"),
+    ("messages", "schemas"),
     ("events", "messages"),
     ("events", "errors"),
     ("conversation", "runs"),

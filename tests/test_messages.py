@@ -18,6 +18,7 @@ from providerkit import (
     Model,
     PluginError,
     ProviderInfo,
+    StreamMalformed,
     TextPart,
     Tool,
     ToolCall,
@@ -332,3 +333,25 @@ def test_the_name_of_a_provider_is_a_word_without_a_slash(name):
 def test_values_are_frozen(value):
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         value.name = "other"
+
+
+@pytest.mark.parametrize(
+    ("written", "parsed"),
+    [('{"city": "Rome", "days": [1, null]}', {"city": "Rome", "days": [1, None]}), ("{}", {}), ("", {}), (" \n", {})],
+)
+def test_the_arguments_of_a_call_are_parsed(written, parsed):
+    assert ToolCall("1", "weather", written).parsed == parsed
+
+
+@pytest.mark.parametrize(
+    ("written", "fault"),
+    [
+        ('{"city": "Ro', "unexpected end of data"),
+        ("[1]", "it is list"),
+        ("null", "it is NoneType"),
+        ("Rome", "unexpected"),
+    ],
+)
+def test_arguments_that_are_no_object_are_malformed(written, fault):
+    with pytest.raises(StreamMalformed, match=f"arguments for the tool 'weather' are no JSON object: .*{fault}"):
+        _ = ToolCall("1", "weather", written).parsed
