@@ -8,6 +8,7 @@ from commands import call
 from loopback import http, serve
 from parrots import Parrot
 
+import providerkit
 from providerkit import Model, ProviderInfo, Request, hookimpl, loads
 
 KOALA = ["koala/gpt-4o-mini", "koala/gpt-4o", "koala/claude-3.7-sonnet"]
@@ -72,6 +73,34 @@ def test_one_that_fails_does_not_hide_the_others(install, only):
     assert errors.startswith("Error: emu: plugin 'emu' (birds 1.0): it can't be imported")
     code, output, errors = call("models", "--json")
     assert (code, len(json.loads(output)), errors.count("\n")) == (1, 3, 1)
+
+
+class Locked(Asked):
+    """Give models only to who has a key."""
+
+    @hookimpl
+    def build_models_request(self, endpoint):
+        raise providerkit.MissingAPIKey("parrot needs a key")
+
+
+class Homeless(Asked):
+    """Have no address of its own."""
+
+    @hookimpl
+    def describe(self):
+        return ProviderInfo(name="emu")
+
+
+def test_those_that_want_a_key_or_an_address_are_named_at_the_end(install, only):
+    install("parrot", Locked)
+    install("emu", Homeless, distribution="emus")
+    only("emu", "koala", "parrot")
+    code, output, errors = call("models")
+    assert (code, output.splitlines()) == (0, KOALA)
+    assert errors == "Not asked, for want of a key or an address: emu, parrot\n"
+    only("parrot")
+    assert call("models")[:2] == (0, "")
+    assert call("models", "-p", "parrot") == (2, "", "Error: parrot needs a key\n")
 
 
 def test_a_wrong_call_is_told_in_one_line():

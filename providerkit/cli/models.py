@@ -26,12 +26,13 @@ def models(provider: str | None, base_url: str | None, *, sandbox: bool, as_json
     """List the models of a provider, or of all that are installed, as -m takes them.
 
     A provider that can be asked is; of others this lists what their plugins know. It is no
-    complete list: most providers take further names. One that fails does not hide the others.
+    complete list: most providers take further names. One that fails does not hide the others,
+    and those that want a key or an address, and have none, are named at the end.
     """
     names = providerkit.providers() if provider is None else [provider]
     if base_url and provider is None:
         raise click.UsageError("--base-url is the address of one provider; add -p NAME.")
-    found, failed = [], False
+    found, failed, unasked = [], False, []
     for name in names:
         try:
             with addresses([name], base_url=base_url, sandbox=sandbox) as urls:
@@ -39,6 +40,9 @@ def models(provider: str | None, base_url: str | None, *, sandbox: bool, as_json
         except providerkit.ProviderKitError as error:
             if provider is not None:
                 raise
+            if isinstance(error, (providerkit.MissingAPIKey, providerkit.InvalidOption)):
+                unasked.append(name)
+                continue
             complain(f"Error: {name}: {told(error)}")
             failed = True
             continue
@@ -50,8 +54,10 @@ def models(provider: str | None, base_url: str | None, *, sandbox: bool, as_json
         from .json_form import dumps  # only who wants JSON waits for it
 
         say(dumps(found))
-    elif not found and not failed:
+    elif not found and not failed and not unasked:
         complain("No models are known" if names else "No provider is installed; try: pip install providerkit-koala")
+    if unasked:
+        complain(f"Not asked, for want of a key or an address: {', '.join(unasked)}")
     if failed:
         sys.exit(1)
 
