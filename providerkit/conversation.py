@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from .calls import RunOptions, check_known, find_route, reusable
 from .errors import RunConsumed
-from .messages import Message, parse_messages
+from .messages import Message, Prompt, parse_messages
 from .runs import Run
 
 if TYPE_CHECKING:
@@ -33,9 +33,10 @@ class Conversation:
         """Give the turns so far, the user's and the assistant's."""
         return tuple(self._messages)
 
-    def send(self, message: str | Message, **options: Unpack[RunOptions]) -> Run:
+    def send(self, message: Prompt, **options: Unpack[RunOptions]) -> Run:
         """Ask with all that was said before; `options` are those of `run`, for this send alone.
 
+        `message` may be several, as in `run`: what each of the tools has said, for example.
         The history is read when the Run starts, and grows by both turns when it has
         finished; a Run that fails or is abandoned leaves it as it was. Starting a second
         one while one runs raises RunConsumed; an unknown option is a TypeError.

@@ -503,6 +503,8 @@ class TestConversation:
             chat.reset()
             assert (await chat.send(Message("user", "d"), model="green")).model == "green"
             assert chat.messages == (Message("user", "d"), Message("assistant", "1"))
+            assert (await chat.send([Message("user", "e"), {"role": "user", "content": "f"}])).text == "4"
+            assert [message.text for message in chat.messages] == ["d", "1", "e", "f", "4"]
 
     async def test_a_notebook_shows_its_turns(self, ask):
         chat = ask(None)

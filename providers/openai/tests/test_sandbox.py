@@ -124,6 +124,17 @@ async def test_it_repeats_what_the_tools_say(sandbox):
     assert (await ask(sandbox, history, tools=[WEATHER, TIME])).text == "The tools say: Sun, Noon. This is a sandbox."
 
 
+async def test_a_conversation_takes_the_results_of_several_tools_at_once(sandbox):
+    chat = providerkit.run(provider="openai", base_url=sandbox, tools=[WEATHER, TIME])
+    reply, rounds = await chat.send("weather and time"), 0
+    while reply.tool_calls:
+        rounds += 1
+        results = [providerkit.Message("tool", call.name, tool_call_id=call.id) for call in reply.tool_calls]
+        reply = await chat.send(results)
+    assert (rounds, reply.text) == (1, "The tools say: weather, time. This is a sandbox.")
+    assert [turn.role for turn in chat.messages] == ["user", "assistant", "tool", "tool", "assistant"]
+
+
 async def test_it_answers_by_a_schema(sandbox):
     reply = await ask(sandbox, "Rome", response_format=WEATHER.parameters)
     assert json.loads(reply.text) == {"city": "Rome", "days": 1, "unit": "C", "hours": [1], "wind": True}
