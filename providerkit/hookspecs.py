@@ -80,8 +80,9 @@ class ProviderHooks(Protocol):
         """Make the typed error of an answer that is none; None leaves it to the core.
 
         Asked for a status other than 2xx, and for a 2xx body that holds no chat answer.
-        `body` may be cut at the cap for error bodies. The core fills in what the error
-        leaves None: status, request id, and the waiting time of the headers.
+        `body` may be anything, and cut at the cap for error bodies; the StreamMalformed of
+        `loads`, for what is no JSON, means None. The core fills in what the error leaves
+        None: status, request id, and the waiting time of the headers.
         """
 
     @hookspec(firstresult=True)

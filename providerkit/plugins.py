@@ -11,7 +11,7 @@ import os
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from difflib import get_close_matches
 from functools import lru_cache
@@ -22,7 +22,15 @@ import attrs
 import pluggy
 
 from .discovery import EXTENSIONS, PROVIDERS, announced, distribution, installed, problem
-from .errors import InvalidOption, PluginError, ProviderError, ProviderKitError, UnknownExtension, UnknownProvider
+from .errors import (
+    InvalidOption,
+    PluginError,
+    ProviderError,
+    ProviderKitError,
+    StreamMalformed,
+    UnknownExtension,
+    UnknownProvider,
+)
 from .hookspecs import HOOKS, PROJECT, REQUIRED, ExtensionHooks, Observer, ProviderHooks, hookimpl
 from .messages import Chat, Model, ProviderInfo
 from .wire import Decoder, Endpoint, Request, ResponseHead
@@ -344,8 +352,10 @@ class Hooks:
         return self._ask(Decoder, "parse_stream", head=head, model=model)  # type: ignore[type-abstract]  # a protocol
 
     def parse_error(self, head: ResponseHead, body: bytes) -> ProviderError | None:
-        """Make the typed error of an answer that is none; None where the provider knows none."""
-        error: ProviderError | None = self._ask_optional(ProviderError, "parse_error", head=head, body=body)
+        """Make the typed error of an answer that is none; None where the provider knows none, or can't read it."""
+        error: ProviderError | None = None
+        with suppress(StreamMalformed):  # a gateway's page, say: it must not hide the error of its status
+            error = self._ask_optional(ProviderError, "parse_error", head=head, body=body)
         return error
 
     def build_models_request(self, endpoint: Endpoint) -> Request | None:

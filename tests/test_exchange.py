@@ -93,6 +93,26 @@ async def test_the_provider_knows_its_errors_and_the_core_fills_in_what_it_leave
     assert (error.status, error.provider, error.request_id, error.retry_after) == (429, "parrot", "r-1", 1.5)
 
 
+@pytest.mark.parametrize(("status", "kind"), [(400, providerkit.BadRequest), (503, providerkit.ServerError)])
+@pytest.mark.parametrize(
+    "body", [b"<html>", b"", b'{"error": "no', b"\xff", b"[" * 100_000], ids=lambda body: repr(body[:12])
+)
+async def test_an_error_body_that_the_provider_cant_read_leaves_the_error_of_its_status(
+    body: bytes, status: int, kind: type[ProviderError]
+):
+    careless = on_the_wire(Parrot, parse_error=hookimpl(lambda self, body: ProviderError(loads(body)["error"])))
+    async with serve(http(body, status=status, Retry_After="9")) as server:
+        error = await failure(kind, ask(server.base_url, careless))
+    assert (error.status, error.retry_after) == (status, 9)
+
+
+async def test_a_page_at_200_that_the_provider_cant_read_is_what_its_decoder_says_of_it():
+    careless = on_the_wire(Chooser, parse_error=hookimpl(lambda self, body: ProviderError(loads(body)["error"])))
+    async with serve(http(b"<html>", content_type="text/html")) as server:
+        error = await failure(providerkit.UnexpectedContent, ask(server.base_url, careless))
+    assert "<html>" in str(error)
+
+
 async def test_what_the_provider_says_of_its_error_stands():
     said = providerkit.RateLimited(
         "no", status=418, request_id="own", retry_after=0.0, should_retry=False, provider="flock"

@@ -128,10 +128,7 @@ class Koala(AsyncGeneratorProvider, ProviderModelMixin):
     @hookimpl
     def parse_error(self, head: ResponseHead, body: bytes) -> ProviderError | None:
         """Read Koala's own words out of an error."""
-        try:
-            return _error_in(loads(body), head.status)
-        except StreamMalformed:
-            return None
+        return _error_in(loads(body), head.status)
 
     @hookimpl
     def sandbox(self) -> Application:
