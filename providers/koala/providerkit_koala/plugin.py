@@ -12,6 +12,7 @@ import string
 from collections.abc import AsyncIterator
 from functools import cache
 from itertools import groupby
+from reprlib import Repr
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 DIALECTS = ("api", "website", "messages")
 PATH = "/api/gpt/"
 DONE = b"\n[DONE]"
+_BRIEF = Repr()
+_BRIEF.maxstring = _BRIEF.maxother = 1000
 
 
 class Koala(AsyncGeneratorProvider, ProviderModelMixin):
@@ -148,7 +151,7 @@ class Koala(AsyncGeneratorProvider, ProviderModelMixin):
     async def _parse_event_stream(response: Any) -> AsyncIterator[Any]:
         """Give the decoded JSON of an open aiohttp response, as gpt4free's method of this name does."""
         decoder = EventStream(
-            lambda data, event: [ProviderData(value) for value in _values(data.removesuffix(DONE))], end=Finish("stop")
+            lambda data, event: [ProviderData(value) for value in _values(_before_done(data))], end=Finish("stop")
         )
         async for event in decode(response, decoder):
             if isinstance(event, ProviderData):
@@ -195,7 +198,7 @@ def _histories(chat: Chat) -> dict[str, Any]:
 def _parse_event(data: bytes, event: str, *, plain: bool) -> list[Event]:
     """Make events of the data of one server-sent event; in `plain` text, what is no JSON string is text, too."""
     if data.endswith(DONE):  # no blank line before the mark
-        return [*_parse_event(data.removesuffix(DONE), event, plain=plain), Finish("stop")]
+        return [*_parse_event(_before_done(data), event, plain=plain), Finish("stop")]
     try:
         values = _values(data)
     except StreamMalformed:
@@ -204,11 +207,19 @@ def _parse_event(data: bytes, event: str, *, plain: bool) -> list[Event]:
         values = []
     if event == "error":
         words = values[0] if values else data.decode("utf-8", "replace")
-        raise _error_in(words, 200) or ProviderError(f"koala: {words}", status=200)
+        raise _error_in(words, 200) or ProviderError(f"koala: {_shown(words)}", status=200)
     events = [_event_of(value) for value in values]
     if plain and (not events or any(type(event) is ProviderData for event in events)):
         return [TextDelta(data.decode("utf-8", "replace"))]
     return events
+
+
+def _before_done(data: bytes) -> bytes:
+    """Take the marks of the end from the data of an event, however many they are."""
+    end = len(data)
+    while data.endswith(DONE, 0, end):
+        end -= len(DONE)
+    return data[:end]
 
 
 def _values(data: bytes) -> list[Any]:
@@ -244,7 +255,12 @@ def _error_in(value: Any, status: int) -> ProviderError | None:
         return None
     inner = error if isinstance(error, dict) else value
     words, code = inner.get("message") or error or "an error without words", inner.get("code")
-    return ProviderError.from_status(status, f"koala: {words}", code=None if code is None else str(code))
+    return ProviderError.from_status(status, f"koala: {_shown(words)}", code=None if code is None else _shown(code))
+
+
+def _shown(value: Any) -> str:
+    """Give the provider's words; of what is no string, the beginning: lists can lie too deep in each other to show."""
+    return value if isinstance(value, str) else _BRIEF.repr(value)
 
 
 class Spoken(DecoderWrapper):

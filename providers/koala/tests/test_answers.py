@@ -82,6 +82,12 @@ async def test_what_is_no_json_string_is_text_in_the_messages_dialect(data):
     assert (await answered(http(events('"I eat: "', data, "[DONE]")), "messages")).text == f"I eat: {data}"
 
 
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_the_end_may_be_marked_as_often_as_it_likes(dialect):
+    reply = await answered(http(b'data: "a"\n' + b"data: [DONE]\n" * 10_000 + b"\n"), dialect)
+    assert (reply.text, reply.finish_reason) == ("a", "stop")
+
+
 @pytest.mark.parametrize("dialect", ["api", "website"])
 @pytest.mark.parametrize("value", [None, {"foo": 1}, 42])
 async def test_an_answer_without_text_is_no_success(dialect, value):
@@ -149,6 +155,23 @@ async def test_an_error_in_mid_answer_is_an_error_that_holds_the_text(dialect):
 async def test_an_event_of_type_error_is_an_error_whatever_it_holds(dialect, data):
     error = await failed(providerkit.ProviderError, http(f"event: error\ndata: {data}\n\n".encode()), dialect)
     assert "fell asleep" in str(error)
+
+
+DEEP = b"[" * 1015 + b"]" * 1015  # orjson reads 1024, and Python shows a thousand, less those of the stack
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("where", [b'{"error": %s}', b'{"message": %s}', b'{"error": {"message": "no", "code": %s}}'])
+async def test_words_that_lie_too_deep_to_be_shown_are_an_error_like_any_other(dialect, where):
+    body = where % DEEP
+    for answer in (http(body, content_type="application/json"), http(b"data: " + body + b"\n\n")):
+        assert len(str(await failed(providerkit.ProviderError, answer, dialect))) < 100
+    assert len(str(await failed(providerkit.BadRequest, http(body, status=400), dialect))) < 100
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_an_event_of_type_error_may_lie_as_deep(dialect):
+    await failed(providerkit.ProviderError, http(b"event: error\ndata: " + DEEP + b"\n\n"), dialect)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
