@@ -256,7 +256,9 @@ class NetworkResponse:
 
     def __init__(self, response: ClientResponse) -> None:
         self._content = response.content
-        self.head = ResponseHead(response.status, Headers(response.headers.items()))
+        self.head = ResponseHead(
+            response.status, Headers((name, _text(value)) for name, value in response.headers.items())
+        )
         protocol = response.connection.protocol if response.connection else None  # None where all has come already
         self._closed = protocol.closed if protocol is not None else None
         if self._closed:
@@ -291,6 +293,11 @@ class NetworkResponse:
         if data:
             return data
         raise end
+
+
+def _text(words: str) -> str:
+    """Put U+FFFD for bytes that are no UTF-8: aiohttp's halves of pairs for them can't be printed."""
+    return words if words.isascii() else words.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _retrieve(closed: asyncio.Future[None]) -> None:
@@ -367,9 +374,9 @@ def _send_failure(error: Exception, url: str, connect: float | None) -> Provider
         case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError() | UnicodeError():
             return InvalidOption(f"{place!r} is not a host that can be called", option="base_url")
         case aiohttp.ClientHttpProxyError():
-            return ConnectError(f"the proxy refused to connect to {place}: {error.status} {error.message}")
+            return ConnectError(f"the proxy refused to connect to {place}: {error.status} {_text(error.message)}")
         case aiohttp.ClientResponseError():
-            return StreamMalformed(f"{place} did not answer in HTTP: {' '.join(error.message.split())}")
+            return StreamMalformed(f"{place} did not answer in HTTP: {' '.join(_text(error.message).split())}")
         case aiohttp.ClientProxyConnectionError():
             return ConnectError(f"can't reach the proxy on the way to {place}: {reason}")
         case aiohttp.ClientConnectorDNSError():

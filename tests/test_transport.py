@@ -306,6 +306,15 @@ async def test_a_mark_of_the_end_proves_a_body_without_a_frame():
         assert (await ask(server.base_url, Macaw)).proven
 
 
+async def test_header_bytes_that_are_no_text_are_replaced():
+    answer = b"HTTP/1.1 200 \xff\r\nX-Request-ID: \xff\xe2\x82\xac\r\nContent-Type: \xed\xa0\x80\r\n\r\n<html>"
+    choosy = on_the_wire(Parrot, parse_stream=hookimpl(lambda self, head: providerkit.ByContent(head)))
+    async with serve(answer) as server:
+        error = await failure(providerkit.UnexpectedContent, ask(server.base_url, choosy))
+    assert error.request_id == "\ufffd€"
+    assert "got \ufffd\ufffd\ufffd that starts" in str(error)
+
+
 def gzipped(body: bytes) -> bytes:
     compressor = zlib.compressobj(wbits=31)
     return compressor.compress(body) + compressor.flush(zlib.Z_SYNC_FLUSH)
