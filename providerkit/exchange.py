@@ -32,6 +32,7 @@ logger = logging.getLogger("providerkit")
 logger.addHandler(logging.NullHandler())
 
 AFTER_END = 1.0  # seconds that usage may take to follow the end of an answer
+LEGIBLE = 10_000  # characters of what a provider says of an error
 ERROR_BODY = 5.0  # seconds that the body of an error may take once its head is there
 
 
@@ -64,8 +65,9 @@ class Call:
         return f"{self.route} at {self.endpoint.base_url}"
 
     def mask(self, text: str) -> str:
-        """Put *** in place of every secret in a text that somebody else wrote."""
-        return mask_of(self.secrets)(text)
+        """Put *** in place of every secret in a text that somebody else wrote, and cut it where nobody reads on."""
+        masked = mask_of(self.secrets)(text)
+        return masked if len(masked) <= LEGIBLE else f"{masked[:LEGIBLE]} …"
 
     def request(self) -> Request:
         """Build the request, with the caller's headers laid over it."""

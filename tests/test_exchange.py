@@ -126,6 +126,14 @@ async def test_what_the_provider_says_of_its_error_stands():
     assert error.should_retry is False
 
 
+async def test_words_that_are_too_many_to_read_are_cut_after_the_key_is_hidden():
+    words = "x" * 9_997 + KEY + "x" * 2**19
+    wordy = on_the_wire(Parrot, parse_error=hookimpl(lambda self, body: providerkit.BadRequest(body.decode())))
+    async with serve(http(words.encode(), status=400)) as server:
+        error = await failure(providerkit.BadRequest, ask(server.base_url, wordy))
+    assert str(error) == "x" * 9_997 + "*** …"
+
+
 @pytest.mark.parametrize(
     ("headers", "request_id", "wait"),
     [
