@@ -80,7 +80,7 @@ async def _while_connected(reader: asyncio.StreamReader, answering: Awaitable[No
     done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
         task.cancel()
-    await asyncio.gather(*pending, return_exceptions=True)
+    await asyncio.gather(*tasks, return_exceptions=True)  # of all: asyncio complains of a failure that nobody sees
     for task in done:
         task.result()
 

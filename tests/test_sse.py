@@ -224,3 +224,11 @@ def test_a_long_line_is_joined_once_however_many_its_pieces(piece):
         sys.setprofile(None)
     assert events == [message(b"x" * 50_000)]
     assert len(joins) <= 2, joins  # the pieces of the line, then the lines of the event
+
+
+@pytest.mark.parametrize("lines", [999, 1000, 1001, 1002, 2002, 5000])
+def test_an_event_of_many_lines_is_the_same_whatever_the_cut(lines):
+    data = b"data: ab\n" * lines + b'data:\n {"a":1}\n\ndata: c\n\n'
+    events = [message(b"ab\n" * lines + b'{"a":1}'), message(b"c")]
+    for piece in (1, 9, 1024, len(data)):
+        assert decode([data[at : at + piece] for at in range(0, len(data), piece)]) == events
