@@ -395,7 +395,8 @@ def _send_failure(error: Exception, url: str, connect: float | None) -> Provider
 
 
 def _reason(error: BaseException) -> str:
-    """Say why in words that hold no header: the system's own, else the name of the error."""
-    cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
+    """Say why in words that hold no header and no URL: the system's own, else the name of the error."""
+    below = error.__cause__ if isinstance(error.__cause__, OSError) else None  # aiohttp's own may name the URL
+    cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or below or error
     words = getattr(cause, "strerror", None) or getattr(cause, "verify_message", None)
     return str(words) if words else type(cause).__name__

@@ -274,6 +274,23 @@ async def test_a_reset_in_mid_answer_is_an_error_that_holds_the_text():
     assert error.partial == "a"
 
 
+async def test_a_connection_that_closes_as_it_is_used_again_names_no_query():
+    async def refuse(received: Received, writer: asyncio.StreamWriter) -> None:
+        writer.write(http(b"", status=503))
+        writer.close()
+
+    def build_request(self: object, endpoint: providerkit.Endpoint) -> Request:
+        return Request.json(endpoint.url("/say?session=s3cret"), {"text": "hello"})
+
+    secretive = on_the_wire(Parrot, build_request=hookimpl(build_request))
+    async with serve(refuse) as server, providerkit.Client(retry=providerkit.Retry(attempts=3, base=0)) as client:
+        run = client.run("hello", provider=secretive, api_key=KEY, base_url=server.base_url)
+        with pytest.raises(providerkit.ProviderKitError) as caught:
+            await run
+    assert len(run.reply.attempts) == 3
+    assert "s3cret" not in "".join((*caught.value.__notes__, *(str(attempt.error) for attempt in run.reply.attempts)))
+
+
 async def test_what_came_before_a_break_counts_however_slow_the_consumer():
     async def broken(received: Received, writer: asyncio.StreamWriter) -> None:
         writer.write(OPEN)
