@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import attrs
 
 from .discovery import providers
-from .errors import InvalidOption, UnknownProvider, UnsupportedFeature
+from .errors import InvalidOption, ProviderKitError, UnknownProvider, UnsupportedFeature
 from .exchange import Call
 from .messages import OPTIONS, Chat, Message, ProviderInfo, Tool
 from .plugins import Plugin, active_extensions, assemble, find_provider
 from .policy import Clock, Health, Limits, Retry, Timeouts
 from .transport import Connections, NetworkTransport, check_proxy
-from .wire import Endpoint, Headers, Secret
+from .wire import Endpoint, Headers, Secret, mask_of, shown_url
 
 if TYPE_CHECKING:
     from aiohttp import BaseConnector
@@ -57,6 +58,10 @@ class RunOptions(EndpointOptions, total=False):
     on_interrupt: str
 
 
+def _shown_address(url: str | None) -> str:
+    return repr(url and shown_url(url))
+
+
 def _shown_headers(headers: Mapping[str, str] | None) -> str:
     return repr(Headers(headers)) if headers else "None"
 
@@ -73,7 +78,7 @@ class Route:
     provider: str | object
     model: str | None = None
     api_key: str | None = attrs.field(default=None, kw_only=True, repr=False)
-    base_url: str | None = attrs.field(default=None, kw_only=True)
+    base_url: str | None = attrs.field(default=None, kw_only=True, repr=_shown_address)
     headers: Mapping[str, str] | None = attrs.field(default=None, kw_only=True, repr=_shown_headers)
     extra: Mapping[str, Any] | None = attrs.field(default=None, kw_only=True)
 
@@ -152,12 +157,18 @@ def _resolve(
         hooks = assemble(plugin, extensions)
         chat = Chat(messages, **(given | {"extra": route.extra}))
         _check_supported(chat, hooks.info)
+        endpoint = _endpoint(hooks.info, route)
+        try:
+            model = hooks.resolve_model(route.model)
+        except ProviderKitError as error:
+            error.redact(mask_of(_secrets([endpoint], options.get("proxy"))))
+            raise
         calls.append(
             Call(
                 hooks=hooks,
                 chat=chat,
-                model=hooks.resolve_model(route.model),
-                endpoint=_endpoint(hooks.info, route),
+                model=model,
+                endpoint=endpoint,
                 timeouts=timeouts,
                 limits=settings.limits,
                 clock=settings.clock,
@@ -226,7 +237,7 @@ def _items(fallback: Any) -> Iterable[Any]:
     if isinstance(fallback, (str, Route)):
         return (fallback,)
     if not isinstance(fallback, Iterable):
-        raise InvalidOption(f"fallback is {fallback!r}; it takes a list of routes", option="fallback")
+        raise InvalidOption(f"fallback is {type(fallback).__name__}; it takes a list of routes", option="fallback")
     return fallback
 
 
@@ -240,7 +251,8 @@ def _parse_route(item: object) -> Route:
         case (provider, (str() | None) as model):
             return Route(provider, model)
     raise InvalidOption(
-        f"fallback holds {item!r}; a route is 'provider/model', 'provider', a pair (provider, model) or a Route",
+        f"fallback holds {type(item).__name__}; a route is 'provider/model', 'provider', a pair (provider, model), "
+        f"or a Route",
         option="fallback",
     )
 
@@ -272,8 +284,15 @@ def _secrets(endpoints: Iterable[Endpoint], proxy: str | None) -> Iterator[str]:
     """Give every text that no error may show."""
     for endpoint in endpoints:
         if endpoint.api_key is not None:
-            yield endpoint.api_key.reveal()
+            key = endpoint.api_key.reveal()
+            yield from (key, quote(key, safe=""))  # some providers want it in the URL
         for value in endpoint.headers.values():
             yield from (text for text in (value, value.rpartition(" ")[2]) if len(text) >= _TELLING)
-    if proxy is not None and (password := urlsplit(proxy).password):
-        yield password
+    parts = urlsplit(proxy or "")
+    if parts.password:
+        user, password = unquote(parts.username or ""), unquote(parts.password)
+        yield from (
+            parts.password,
+            password,
+            b64encode(f"{user}:{password}".encode("latin-1", "replace")).decode(),
+        )  # RFC 7617

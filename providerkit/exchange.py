@@ -193,7 +193,9 @@ class Exchange:
         self._sending = sending
         self._transcript.source = response.source
         self._transcript.request_id = self._call.mask(response.head.request_id or "") or None
-        logger.debug("%s: %d from %r", self._call.route, response.head.status, request)
+        if logger.isEnabledFor(logging.DEBUG):
+            shown = self._call.mask(repr(request))  # a path may hold the key
+            logger.debug("%s: %d from %s", self._call.route, response.head.status, shown)
         self._observers.tell("head", response.head)
         self._answer = _Answer(self._call, response, watch)
         await self._answer.begin()

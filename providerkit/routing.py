@@ -31,8 +31,11 @@ class Routing:
         self._retry, self._clock, self._health = prepared.retry, prepared.clock, prepared.health
         self._transcript = transcript
         self._collected = collected
-        self._observers = Observers(first.hooks.observe(first.chat, first.model))
-        self._transport = first.hooks.wrap_transport(prepared.transport)
+        try:
+            self._observers = Observers(first.hooks.observe(first.chat, first.model))
+            self._transport = first.hooks.wrap_transport(prepared.transport)
+        except ProviderKitError as error:
+            raise told(error, first) from None
         self._left = list(prepared.routes)  # routes that have not been tried
         self._call = first
         self._failed = 0  # attempts on the present route

@@ -114,8 +114,9 @@ class Secret:
         return hash(self._value)
 
 
-def _shown_url(url: str) -> str:
-    return urlsplit(url)._replace(query="", fragment="").geturl()
+def shown_url(url: str) -> str:
+    """Give an address without what may be secret in it: user and password, query, fragment."""
+    return re.sub(r"(?<=//)[^/]*@", "", re.split("[?#]", url, maxsplit=1)[0])
 
 
 def _checked_base_url(url: str) -> str:
@@ -131,7 +132,7 @@ def _checked_base_url(url: str) -> str:
         raise InvalidOption("base_url holds a user name or password; send them in headers=", option="base_url")
     if parts.query or parts.fragment:
         raise InvalidOption(
-            f"base_url is {_shown_url(url)!r} with a query or fragment; provider paths can't be appended to it",
+            f"base_url is {shown_url(url)!r} with a query or fragment; provider paths can't be appended to it",
             option="base_url",
         )
     return url.rstrip("/")
@@ -193,7 +194,7 @@ class Request:
         return cls("POST", url, Headers({"Content-Type": "application/json"}) | (headers or {}), body, stream)
 
     def __repr__(self) -> str:
-        return f"<Request {self.method} {_shown_url(self.url)} {self.headers!r}>"
+        return f"<Request {self.method} {shown_url(self.url)} {self.headers!r}>"
 
 
 @attrs.frozen
