@@ -266,11 +266,28 @@ def _shown(value: Any) -> str:
 class Spoken(DecoderWrapper):
     """Refuse an answer that ends without any text: Koala has no empty success."""
 
-    spoken = False
+    _spoken = False
+    _silent = False
 
-    def transform(self, events: list[Event]) -> list[Event]:
-        """Look for text before the Finish."""
-        self.spoken = self.spoken or any(type(event) is TextDelta for event in events)
-        if events and type(events[-1]) is Finish and not self.spoken:
-            raise UnexpectedContent("koala's answer holds no text", status=200)
+    def feed(self, data: bytes) -> list[Event]:
+        """Give the events; those before a Finish without text, for which the next call raises."""
+        events = [] if self._silent else self._heard(self.decoder.feed(data))
+        if self._silent and not events:
+            raise _no_text()
         return events
+
+    def close(self) -> list[Event]:
+        """Give the last events; raises UnexpectedContent where none of all had text."""
+        events = [] if self._silent else self._heard(self.decoder.close())
+        if self._silent:
+            raise _no_text()
+        return events
+
+    def _heard(self, events: list[Event]) -> list[Event]:
+        self._spoken = self._spoken or any(type(event) is TextDelta for event in events)
+        self._silent = bool(events) and type(events[-1]) is Finish and not self._spoken
+        return events[:-1] if self._silent else events
+
+
+def _no_text() -> UnexpectedContent:
+    return UnexpectedContent("koala's answer holds no text", status=200)

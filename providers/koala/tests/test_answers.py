@@ -4,11 +4,12 @@ import json
 
 import pytest
 from asking import ask, failure
+from cuts import whatever_the_cut
 from loopback import chunked, http, serve
 from providerkit_koala import Koala
 
 import providerkit
-from providerkit import ProviderData, TextDelta
+from providerkit import ProviderData, ResponseHead, TextDelta
 
 DIALECTS = ("api", "website", "messages")
 
@@ -92,6 +93,23 @@ async def test_the_end_may_be_marked_as_often_as_it_likes(dialect):
 @pytest.mark.parametrize("value", [None, {"foo": 1}, 42])
 async def test_an_answer_without_text_is_no_success(dialect, value):
     await failed(providerkit.UnexpectedContent, http(events(json.dumps(value))), dialect)
+
+
+@pytest.mark.parametrize("dialect", ["api", "website"])
+def test_what_such_an_answer_holds_is_given_before_the_error_whatever_the_cut(dialect):
+    def take(pieces):
+        decoder = Koala(dialect).parse_stream(ResponseHead(200))
+        taken = []
+        try:
+            for piece in pieces:
+                taken += decoder.feed(piece)
+            taken += decoder.close()
+        except providerkit.UnexpectedContent:
+            return taken
+        return "no error"
+
+    for body in (events('{"foo": 1}', "7", "[DONE]"), events('{"foo": 1}', "7"), events('{"foo": 1}', "7\n[DONE]")):
+        assert whatever_the_cut(take, body) == [ProviderData({"foo": 1}), ProviderData(7)]
 
 
 @pytest.mark.parametrize("dialect", ["api", "website"])
