@@ -43,5 +43,5 @@ def test_the_set_up_installs_every_tool_it_calls():
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["dependency-groups"]
     lines = [line for item in groups["dev"] for line in groups.get(item["include-group"], [])]
     named = {re.match(r"[\w-]+", line)[0] for line in lines}
-    with_these = {"pip", "pytest", "providerkit"}  # with Python, the extra `testing`, and the core
+    with_these = {"pip", "pytest", "providerkit", "python"}  # with Python, the extra `testing`, and the core
     assert {command.split()[0] for command in COMMANDS} <= named | with_these
