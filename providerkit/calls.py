@@ -180,8 +180,11 @@ def _resolve(
 
 def reusable(options: RunOptions) -> RunOptions:
     """Keep what iterators give: a call may be prepared more than once."""
-    kept = {name: tuple(value) if isinstance(value, Iterator) else value for name, value in options.items()}
-    return cast("RunOptions", kept)
+    given: dict[str, Any] = {**options}
+    for name in ("tools", "stop", "extensions", "fallback"):
+        if isinstance(given.get(name), Iterator):
+            given[name] = tuple(given[name])
+    return cast("RunOptions", given)
 
 
 def checked(option: str, value: T | None, kind: type[T]) -> T | None:

@@ -192,7 +192,8 @@ class Exchange:
         response = await sending.__aenter__()
         self._sending = sending
         self._transcript.source = response.source
-        self._transcript.request_id = self._call.mask(response.head.request_id or "") or None
+        request_id = response.head.request_id
+        self._transcript.request_id = self._call.mask(request_id) if request_id else None
         if logger.isEnabledFor(logging.DEBUG):
             shown = self._call.mask(repr(request))  # a path may hold the key
             logger.debug("%s: %d from %s", self._call.route, response.head.status, shown)
@@ -236,15 +237,16 @@ def told(error: ProviderKitError, call: Call, partial: str = "") -> ProviderKitE
 
 def dressed(request: Request, endpoint: Endpoint) -> Request:
     """Lay the caller's headers over the request, and that over our own."""
-    own = {"User-Agent": _user_agent()}
-    if request.stream:
-        own["Accept-Encoding"] = "identity"  # a cut gzip stream ends cleanly, and says nothing of its end
-    return attrs.evolve(request, headers=Headers(own) | request.headers | endpoint.headers)
+    headers = _own_headers(request.stream) | request.headers | endpoint.headers
+    return Request(request.method, request.url, headers, request.body, request.stream)
 
 
 @cache
-def _user_agent() -> str:
-    return f"providerkit/{version('providerkit-core')}"
+def _own_headers(stream: bool) -> Headers:
+    own = {"User-Agent": f"providerkit/{version('providerkit-core')}"}
+    if stream:
+        own["Accept-Encoding"] = "identity"  # a cut gzip stream ends cleanly, and says nothing of its end
+    return Request("GET", "", Headers(own)).headers  # checked, once for all
 
 
 class _Answer:

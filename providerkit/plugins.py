@@ -349,7 +349,12 @@ class Hooks:
 
     def parse_stream(self, head: ResponseHead, model: Model) -> Decoder:
         """Give a fresh decoder."""
-        return self._ask(Decoder, "parse_stream", head=head, model=model)  # type: ignore[type-abstract]  # a protocol
+        decoder: Decoder = self._ask_optional(object, "parse_stream", head=head, model=model)
+        if not (hasattr(decoder, "feed") and hasattr(decoder, "close") and hasattr(decoder, "ended")):
+            raise self._mistyped(
+                "parse_stream", "Decoder", decoder
+            )  # isinstance, of a protocol, takes ten times as long
+        return decoder
 
     def parse_error(self, head: ResponseHead, body: bytes) -> ProviderError | None:
         """Make the typed error of an answer that is none; None where the provider knows none, or can't read it."""

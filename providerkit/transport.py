@@ -191,7 +191,7 @@ class NetworkTransport:
             return await session.request(
                 request.method,
                 request.url,
-                headers=dict(request.headers),
+                headers=dict(request.headers.items()),
                 data=_payload(request.body),
                 proxy=None if _is_socks(self._proxy) else self._proxy,
                 allow_redirects=False,
