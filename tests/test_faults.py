@@ -16,6 +16,7 @@ import pytest
 import trustme
 from asking import KEY, ONCE, ask, failure
 from chat_completions import ChatCompletions, answer, chunk, event, refusal, tool_call, usage
+from clocks import HandClock
 from parrots import Macaw, Parrot
 
 import providerkit
@@ -29,8 +30,6 @@ ABC = Recording([A, B, C, DONE])
 CHAT = ChatCompletions(tokens=3)
 Ends = frozenset[str | None]
 CLIENT, SERVER, STAYS_OPEN = Ends({"FIN", "RST"}), Ends({"server"}), Ends({None})
-HURRY = Timeouts(first_event=0.02)  # where nothing comes at all
-IDLE = Timeouts(idle=0.1)
 
 
 @attrs.frozen
@@ -42,7 +41,6 @@ class Case:
     text: str = ""
     ends: Ends = CLIENT
     fields: dict[str, object] = attrs.field(factory=dict)
-    timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
     provider: object = Macaw
     answer: object = attrs.Factory(lambda case: case.provider if case.provider is CHAT else ABC, takes_self=True)
@@ -56,11 +54,11 @@ class Case:
 
 
 def first_event(fault: Fault) -> Case:
-    return Case(fault, TimedOut, fields={"clock": "first_event"}, timeouts=HURRY)
+    return Case(fault, TimedOut, fields={"clock": "first_event"})
 
 
 def idle(fault: Fault, text: str = "a") -> Case:
-    return Case(fault, TimedOut, text, fields={"clock": "idle"}, timeouts=IDLE)
+    return Case(fault, TimedOut, text, fields={"clock": "idle"})
 
 
 def told(
@@ -198,12 +196,12 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case.fault!r:.60}" for case in CASES])
 async def test_a_fault_is_told_or_survived_and_the_next_request_is_answered(case: Case):
-    server = FaultServer([case.fault, healthy()], answer=case.answer)
-    async with server as url, providerkit.Client(retry=ONCE, limits=case.limits) as client:
+    server, clock = FaultServer([case.fault, healthy()], answer=case.answer), HandClock()
+    async with server as url, providerkit.Client(retry=ONCE, limits=case.limits, clock=clock) as client:
         options: dict[str, Any] = {"provider": case.provider, "base_url": url, "api_key": KEY}
-        run = client.run("hello", timeouts=case.timeouts, **options)
+        run = client.run("hello", **options)
         if case.gets:
-            error = await failure(case.gets, run)
+            error = await failure(case.gets, late(run, case.gets, case.text, server, clock))
             outcome, text = error, error.partial
         else:
             outcome = await run
@@ -218,6 +216,26 @@ async def test_a_fault_is_told_or_survived_and_the_next_request_is_answered(case
         assert len(server.log) == 2
         assert server.log[0].closed in case.ends
         assert (server.log[0].connection == server.log[1].connection) is (server.log[0].closed is None)
+
+
+async def late(run: providerkit.Run, gets: type[Exception], text: str, server: FaultServer, clock: HandClock) -> None:
+    """Await a run; where it is to time out, let a minute pass once its text has come."""
+    async with asyncio.TaskGroup() as group:
+        if gets is TimedOut:
+            group.create_task(_pass_a_minute(run, text, server, clock))
+        try:
+            await run
+        except providerkit.ProviderKitError as error:
+            failed = error
+    raise failed
+
+
+async def _pass_a_minute(run: providerkit.Run, text: str, server: FaultServer, clock: HandClock) -> None:
+    await server.asked()
+    while run.reply.text != text:  # noqa: ASYNC110 - a Run has no event for it, and needs none
+        await asyncio.sleep(0)
+    await turns()
+    clock.advance(61)
 
 
 async def turns() -> None:
@@ -506,8 +524,9 @@ async def test_a_proxy_that_refuses(code: int):
 async def test_a_proxy_that_is_silent():
     proxy = faults.silent_proxy()
     async with proxy as url:
-        hurry = Timeouts(connect=0.05, first_event=0.1)
-        error = await failure(TimedOut, ask("https://parrot.invalid", proxy=url, timeouts=hurry))
+        hurry = Timeouts(connect=0.3, first_event=0.4)
+        slow = Timeouts(connect=0.3)
+        error = await failure(TimedOut, ask("https://parrot.invalid", proxy=url, timeouts=slow))
         assert error.clock == "connect"
         error = await failure(TimedOut, ask("http://parrot.invalid", proxy=url, timeouts=hurry))
         assert error.clock == "first_event"
@@ -546,7 +565,7 @@ async def test_a_plain_server_that_is_asked_for_tls():
 async def test_a_handshake_that_is_never_answered():
     server = FaultServer(faults.hold_on_accept(), scheme="https")
     async with server as url:
-        error = await failure(TimedOut, ask(url, timeouts=Timeouts(connect=0.05)))
+        error = await failure(TimedOut, ask(url, timeouts=Timeouts(connect=0.3)))
         assert (error.clock, (await server.closed()).closed) == ("connect", "FIN")
 
 
@@ -687,25 +706,25 @@ FORTY_OF_SIXTY = "".join(f"chat{number} " for number in range(40))
 
 
 @pytest.mark.parametrize(
-    ("script", "kind", "partial", "timeouts"),
+    ("script", "kind", "partial"),
     [
-        ([faults.status(429, retry_after="2"), healthy()], providerkit.RateLimited, "", Timeouts()),
-        (faults.status(503), providerkit.ServerError, "", Timeouts()),
-        (faults.reset(after=40), StreamTruncated, FORTY_OF_SIXTY, Timeouts()),
-        (faults.stall(after=20), TimedOut, FORTY_OF_SIXTY[:130], IDLE),
-        (faults.stall(after=0), TimedOut, "", HURRY),
-        (faults.garble(9), StreamMalformed, FORTY_OF_SIXTY[:54], Timeouts()),
-        (faults.silence(), TimedOut, "", HURRY),
+        ([faults.status(429, retry_after="2"), healthy()], providerkit.RateLimited, ""),
+        (faults.status(503), providerkit.ServerError, ""),
+        (faults.reset(after=40), StreamTruncated, FORTY_OF_SIXTY),
+        (faults.stall(after=20), TimedOut, FORTY_OF_SIXTY[:130]),
+        (faults.stall(after=0), TimedOut, ""),
+        (faults.garble(9), StreamMalformed, FORTY_OF_SIXTY[:54]),
+        (faults.silence(), TimedOut, ""),
     ],
     ids=["429 once", "503 always", "dies", "goes silent", "no first token", "garbled", "never answers"],
 )
 async def test_a_scenario_is_told_token_by_token(
-    script: Script, kind: type[providerkit.ProviderKitError], partial: str, timeouts: Timeouts
+    script: Script, kind: type[providerkit.ProviderKitError], partial: str
 ):
-    server = FaultServer(script, answer=SIXTY)
-    async with server as url, providerkit.Client(retry=ONCE, timeouts=timeouts) as client:
+    server, clock = FaultServer(script, answer=SIXTY), HandClock()
+    async with server as url, providerkit.Client(retry=ONCE, clock=clock) as client:
         run = client.run("hello", provider=SIXTY, base_url=url, api_key=KEY)
-        error = await failure(kind, run)
+        error = await failure(kind, late(run, kind, partial, server, clock))
     assert error.partial == partial
     assert (run.reply.text, run.reply.finish_reason, run.reply.usage) == (partial, None, None)
     assert len(server.log) == 1

@@ -108,6 +108,7 @@ async def inside():
     await asyncio.sleep(0)
     task.cancel()
     print(await asyncio.gather(task, return_exceptions=True))
+    await ask()  # so that the sandbox has taken the other connection, too, when it is closed
 asyncio.run(inside())
 """,
 }
