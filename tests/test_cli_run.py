@@ -218,7 +218,7 @@ async def test_an_answer_is_given_up_after_the_timeout():
         arguments = ("run", "-p", "koala", "--base-url", server.base_url, "--timeout", "0.2", "hi")
         code, output, errors = await finished(*arguments)
     assert (code, output, errors.count("\n")) == (1, "one\n", 1)
-    assert errors.endswith("; to wait longer, or not at all: --timeout SECONDS\n")
+    assert errors.endswith("; to wait longer: --timeout SECONDS\n")
 
 
 def test_the_timeout_stands_in_for_every_clock_but_that_of_connecting():
@@ -465,8 +465,8 @@ async def test_a_comparison_that_is_interrupted_closes_all_and_ends_its_line():
     ("options", "words"),
     [
         (["--json", "--events"], "--json and --events are two forms of one answer; choose one."),
-        (["--header", "secret-value"], "Invalid value for '--header': it looks like 'Name: value'."),
-        (["--header", ": x"], "it looks like 'Name: value'."),
+        (["--header", "secret-value"], "Invalid value for '--header': a header is given as 'Name: value'."),
+        (["--header", ": x"], "a header is given as 'Name: value'."),
         (["--option", "novalue"], "'novalue' does not look like KEY=VALUE."),
         (["--option", "=1"], "'=1' does not look like KEY=VALUE."),
         (["--timeout", "0"], "Invalid value for '--timeout': 0 is not above 0."),
@@ -536,3 +536,10 @@ def test_where_nothing_is_installed_it_says_what_to_do(monkeypatch):
     monkeypatch.setattr("providerkit.providers", list)
     code, _, errors = call("run", "hi")
     assert (code, "none is installed; try: pip install providerkit-koala" in errors) == (2, True)
+
+
+def test_an_error_says_how_long_the_provider_asks_to_wait():
+    assert (
+        options.told(providerkit.RateLimited("slow down", retry_after=90.5)) == "slow down; it asks to wait for 90.5 s"
+    )
+    assert options.told(providerkit.RateLimited("slow down")) == "slow down"

@@ -90,6 +90,8 @@ def _nearest(name: str) -> str:
 def _advice(error: click.UsageError) -> str:
     command = error.ctx.command_path if error.ctx is not None else "providerkit"
     words = error.format_message()
+    if isinstance(error, click.NoSuchOption) and "key" in error.option_name:
+        words = f"No such option {error.option_name!r}: keys are read from the environment, as in KOALA_API_KEY."
     return f"{words}{'' if words.endswith(('.', '?')) else '.'} See: {command} --help"
 
 

@@ -37,7 +37,8 @@ def _unnamed(model: str) -> str:
     names = providerkit.providers()
     if not names:
         return "no provider is named, and none is installed; try: pip install providerkit-koala"
-    advice = f"-m {names[0]}/{model}" if model else f"-p {names[0]}"
+    is_provider = not model or model in names
+    advice = f"-p {model or names[0]}" if is_provider else f"-m {names[0]}/{model}"
     return f"no provider is named; installed are: {', '.join(names)}; add {advice}."
 
 
@@ -66,7 +67,9 @@ def examples(*lines: str) -> str:
 def told(error: providerkit.ProviderKitError) -> str:
     """Say what an error says, and the way out on the command line where there is one."""
     if isinstance(error, providerkit.TimedOut) and error.clock != "connect":
-        return f"{error}; to wait longer, or not at all: --timeout SECONDS"
+        return f"{error}; to wait longer: --timeout SECONDS"
+    if isinstance(error, providerkit.ProviderError) and error.retry_after:
+        return f"{error}; it asks to wait for {error.retry_after:g} s"
     return str(error)
 
 
@@ -93,7 +96,7 @@ def _headers(ctx: click.Context, parameter: click.Parameter, lines: tuple[str, .
     for line in lines:
         name, colon, value = line.partition(":")
         if not colon or not name.strip():  # what it is may be a secret, and is not shown
-            raise click.BadParameter("it looks like 'Name: value'.", ctx, parameter)
+            raise click.BadParameter("a header is given as 'Name: value'.", ctx, parameter)
         headers[name.strip()] = value.strip()
     return headers or None
 
@@ -145,7 +148,8 @@ def model_option(*, multiple: bool = False) -> Callable[[C], C]:
         metavar="NAME",
         multiple=multiple,
         shell_complete=complete_model,
-        help=f"A model, or provider/model; see `providerkit models`.{' Several are compared.' if multiple else ''}",
+        help="A model, or without -p a provider/model; see `providerkit models`."
+        f"{' Several are compared.' if multiple else ''}",
     )
 
 

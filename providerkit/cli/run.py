@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         'providerkit run -p koala --sandbox --fallback koala/gpt-4o "Hello"',
     )
 )
-@click.argument("prompt", required=False)
+@click.argument("prompt", nargs=-1, metavar="[PROMPT]")
 @provider_option(multiple=True)
 @model_option(multiple=True)
 @add(ASKING)
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end: the text, and all about it.")
 @click.option("--events", is_flag=True, help="Print each event as one line of JSON.")
 def run(
-    prompt: str | None,
+    prompt: tuple[str, ...],
     providers: tuple[str, ...],
     models: tuple[str, ...],
     base_url: str | None,
@@ -85,11 +85,18 @@ def run(
         sys.exit(1)
 
 
-def _question(prompt: str | None) -> str:
-    if prompt is not None and prompt != "-":
-        return prompt
-    if sys.stdin is None or (prompt is None and sys.stdin.isatty()):
+def _question(prompt: Sequence[str]) -> str:
+    if len(prompt) > 1:
+        raise click.UsageError(f'PROMPT is one argument; put it in quotes: "{" ".join(prompt)}".')
+    question = _read_input(at_terminal=bool(prompt)) if prompt in ((), ("-",)) else prompt[0]
+    if not question.strip():
         raise click.UsageError('There is no PROMPT; try: providerkit run -p koala --sandbox "Hello".')
+    return question
+
+
+def _read_input(*, at_terminal: bool) -> str:
+    if sys.stdin is None or (sys.stdin.isatty() and not at_terminal):
+        return ""
     return sys.stdin.buffer.read().decode("utf-8", "replace")
 
 
