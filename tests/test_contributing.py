@@ -39,6 +39,13 @@ def test_the_environments_of_tox_it_names_are_there():
     assert [name for name in tox if name.startswith("testenv") and "description" not in tox[name]] == []
 
 
+def test_the_set_up_installs_the_extras_that_the_tests_need():
+    tox = configparser.ConfigParser()
+    tox.read(ROOT / "tox.ini")
+    extras = re.search(r"-e \.(\[.*\])", tox["testenv"]["deps"])[1]
+    assert f"install -e '.{extras}'" in CONTRIBUTING
+
+
 def test_the_set_up_installs_every_tool_it_calls():
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["dependency-groups"]
     lines = [line for item in groups["dev"] for line in groups.get(item["include-group"], [])]
