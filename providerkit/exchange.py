@@ -246,7 +246,7 @@ def _own_headers(stream: bool) -> Headers:
     own = {"User-Agent": f"providerkit/{version('providerkit-core')}"}
     if stream:
         own["Accept-Encoding"] = "identity"  # a cut gzip stream ends cleanly, and says nothing of its end
-    return Request("GET", "", Headers(own)).headers  # checked, once for all
+    return Request("GET", "https://", Headers(own)).headers  # checked, once for all
 
 
 class _Answer:

@@ -401,7 +401,7 @@ class Model:
     `reasoning`: it may think for long before its first word, so waiting is no sign of failure.
     """
 
-    name: str
+    name: str = attrs.field(validator=attrs.validators.instance_of(str))
     reasoning: bool = False
 
 
@@ -411,6 +411,14 @@ def _checked_features(words: Iterable[str]) -> frozenset[str]:
     if unknown:
         raise PluginError(f"supports has {unknown[0]!r}; its words are {', '.join(sorted(FEATURES))}")
     return supports
+
+
+def _checked_models(names: Iterable[str]) -> tuple[str, ...]:
+    models = _items(names)
+    for name in models:
+        if not isinstance(name, str):
+            raise PluginError(f"models holds names, not {name!r}")
+    return models
 
 
 def _checked_name(name: str) -> str:
@@ -427,14 +435,15 @@ class ProviderInfo:
     the caller must give one), `default_model` and `models` the names it knows, `supports`
     the features it can serve (words of a closed vocabulary), `api_key_env` the environment
     variable that holds its key, `working` whether its service is known to answer. Raises
-    PluginError where `supports` has an unknown word, or the name is empty or has a slash.
+    PluginError where `supports` has an unknown word, `models` holds what is no name, or the
+    name is empty or has a slash.
     """
 
     name: str = attrs.field(converter=_checked_name)
     url: str | None = attrs.field(default=None, kw_only=True)
     default_base_url: str | None = attrs.field(default=None, kw_only=True)
     default_model: str | None = attrs.field(default=None, kw_only=True)
-    models: tuple[str, ...] = attrs.field(default=(), converter=_items, kw_only=True)
+    models: tuple[str, ...] = attrs.field(default=(), converter=_checked_models, kw_only=True)
     supports: frozenset[str] = attrs.field(default=(), converter=_checked_features, kw_only=True)
     api_key_env: str | None = attrs.field(default=None, kw_only=True)
     working: bool = attrs.field(default=True, kw_only=True)

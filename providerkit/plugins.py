@@ -10,7 +10,7 @@ import inspect
 import os
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from difflib import get_close_matches
@@ -262,6 +262,8 @@ def _register(manager: pluggy.PluginManager, plugin: Plugin) -> None:
         if (caller is None or not caller.has_spec()) and not options["optionalhook"]:
             near = get_close_matches(hook, vars(manager.hook), n=1)
             raise _refused(plugin, f"there is no hook {hook!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        if caller is not None and caller.has_spec():
+            _check_arguments(plugin, name, caller.spec.argnames)
     try:
         manager.register(plugin.implementation, f"{plugin.name}.{len(manager.get_plugins())}")  # names may repeat
     except (pluggy.PluginValidationError, ValueError) as error:
@@ -308,12 +310,20 @@ def _check_signature(plugin: Plugin, name: str, function: Callable[..., Any], *,
             raise _refused(plugin, f"{name} takes {str(parameter)!r}; hooks take positional arguments by name")
 
 
+def _check_arguments(plugin: Plugin, name: str, offered: Sequence[str]) -> None:
+    for parameter in inspect.signature(getattr(plugin.implementation, name)).parameters.values():
+        if parameter.name not in offered and parameter.default is parameter.empty:
+            raise _refused(plugin, f"{name} takes {parameter.name!r}; it may take {', '.join(offered)}")
+
+
 def _check_required(provider: Plugin) -> None:
     own = {
         options["specname"] or name
         for name, (_, options) in _marked(provider).items()
         if not options["wrapper"] and not options["hookwrapper"]
     }
+    if not own:
+        raise _refused(provider, "it has no hook; a provider is an installed one's name, or a plugin itself")
     for name in REQUIRED:
         if name not in own:
             raise _refused(provider, f"it lacks the required hook {name}")

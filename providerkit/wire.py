@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import attrs
 import orjson
 
-from .errors import InvalidOption, StreamMalformed
+from .errors import InvalidOption, PluginError, StreamMalformed
 from .events import Event
 
 
@@ -171,16 +171,23 @@ class Endpoint:
         return f"{self.base_url}/{path.lstrip('/')}"
 
 
+def _checked_url(url: str) -> str:
+    if not isinstance(url, str) or not url.lower().startswith(("http://", "https://")):
+        shown = _CREDENTIALS.sub("***", repr(url))
+        raise PluginError(f"a request goes to an http or https address, not {shown}; make it by endpoint.url(path)")
+    return url
+
+
 @attrs.frozen(repr=False)
 class Request:
     """Hold one HTTP request; a `body` of None is none.
 
     `stream` is False where the answer comes whole. Raises InvalidOption for headers that
-    can't be sent.
+    can't be sent, and PluginError for a `url` that is no http(s) address.
     """
 
     method: str
-    url: str
+    url: str = attrs.field(converter=_checked_url)
     headers: Headers = attrs.field(default=None, converter=_checked_headers)
     body: bytes | None = None
     stream: bool = True

@@ -321,6 +321,13 @@ def test_an_unknown_word_of_supports_is_refused_with_the_words_there_are():
         ProviderInfo("koala", supports={"system", "telepathy"})
 
 
+def test_the_name_of_a_model_is_a_string():
+    with pytest.raises(TypeError, match="'name' must be <class 'str'>"):
+        Model(None)
+    with pytest.raises(PluginError, match="models holds names, not 5"):
+        ProviderInfo("koala", models=["grey", 5])
+
+
 @pytest.mark.parametrize("name", ["", "a/b", None, 5], ids=repr)
 def test_the_name_of_a_provider_is_a_word_without_a_slash(name):
     with pytest.raises(PluginError, match="a provider's name is a non-empty string without a slash, not"):

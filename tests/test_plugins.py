@@ -247,12 +247,19 @@ REFUSED = {
         parrot(parse_stream=hook(lambda self, *facts: None)),
         "parse_stream takes '*facts'; hooks take positional arguments by name",
     ),
-    "an unknown argument": (parrot(parse_stream=hook(lambda self, haed: None)), "Argument(s) {'haed'} are declared"),
+    "an unknown argument": (
+        parrot(parse_stream=hook(lambda self, haed: None)),
+        "parse_stream takes 'haed'; it may take head, model, hook",
+    ),
+    "models that are no names": (
+        parrot(describe=hook(lambda self: ProviderInfo("parrot", models=[Model("grey")]))),
+        "describe raised: PluginError: models holds names, not Model(name='grey', reasoning=False)",
+    ),
     "a constructor with arguments": (Choosy, "it can't be instantiated: TypeError: Choosy.__init__() missing 1"),
     "a constructor that exits": (Quitting, "it can't be instantiated: SystemExit: 3"),
     "an unknown feature": (parrot(supports={"telepathy"}), "describe raised: PluginError: supports has 'telepathy'"),
     "no description": (parrot(describe=hook(lambda self: None)), "describe gave NoneType, not ProviderInfo"),
-    "no provider at all": (42, "it lacks the required hook describe"),
+    "no provider at all": (42, "it has no hook; a provider is an installed one's name, or a plugin itself"),
 }
 
 

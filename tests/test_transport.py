@@ -103,10 +103,15 @@ async def test_what_can_be_no_host_is_a_wrong_base_url(host: str):
     assert (error.option, host in str(error)) == ("base_url", True)
 
 
-@pytest.mark.parametrize("url", ["ftp://host.invalid/say", "http:///say", "say"])
-async def test_a_url_that_is_none_is_refused(url: str):
-    lost = on_the_wire(Parrot, build_request=hookimpl(lambda self: Request("POST", url)))
+async def test_a_url_without_a_host_is_refused():
+    lost = on_the_wire(Parrot, build_request=hookimpl(lambda self: Request("POST", "http:///say")))
     await failure(providerkit.InvalidOption, ask("http://nope.invalid", lost))
+
+
+async def test_a_url_that_is_none_is_refused_as_the_plugin_makes_it():
+    lost = on_the_wire(Parrot, build_request=hookimpl(lambda self: Request("POST", "/say")))
+    error = await failure(providerkit.PluginError, ask("http://nope.invalid", lost))
+    assert "build_request raised: PluginError: a request goes to an http or https address, not '/say'" in str(error)
 
 
 async def test_any_other_failure_is_told_by_its_name_alone():

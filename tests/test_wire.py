@@ -19,6 +19,7 @@ from providerkit import (
     Headers,
     InvalidOption,
     JSONBody,
+    PluginError,
     Request,
     ResponseHead,
     Secret,
@@ -181,6 +182,22 @@ def test_headers_that_cant_be_sent_are_named_without_their_values(make, headers,
         make(headers)
     assert caught.value.option == "headers"
     assert "MARKED" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("say", "'say'"),
+        ("/say?key=MARKED", "'/say***'"),
+        ("ftp://me:MARKED@host/say", "'***host/say'"),
+        (None, "None"),
+    ],
+    ids=repr,
+)
+def test_a_request_to_what_is_no_address_is_refused_and_shows_no_secret(url, shown):
+    with pytest.raises(PluginError, match=re.escape(f"not {shown}; make it by endpoint.url(path)")):
+        Request("POST", url)
+    assert Request("POST", "HTTPS://a/b").url == "HTTPS://a/b"
 
 
 @pytest.mark.parametrize(
