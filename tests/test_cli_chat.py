@@ -8,6 +8,7 @@ import signal
 import stat
 import sys
 import threading
+from contextlib import suppress
 
 import pexpect
 import pytest
@@ -266,14 +267,24 @@ def dialogue(monkeypatch, tmp_path):
             return line
 
         monkeypatch.setattr("builtins.input", type_line)
-        with os.fdopen(mine, "rb") as screen, os.fdopen(theirs, "w") as output, os.fdopen(os.dup(theirs)) as keys:
-            monkeypatch.setattr(sys, "stdin", keys)
-            monkeypatch.setattr(sys, "stdout", output)
-            with pytest.raises(SystemExit) as caught:
-                main([*KOALA, *options], prog_name="providerkit")
-            return caught.value.code or 0, os.read(screen.fileno(), 65536).decode().replace("\r", "")
+        with os.fdopen(mine, "rb", buffering=0) as screen:
+            with os.fdopen(theirs, "w") as output, os.fdopen(os.dup(theirs)) as keys:
+                monkeypatch.setattr(sys, "stdin", keys)
+                monkeypatch.setattr(sys, "stdout", output)
+                with pytest.raises(SystemExit) as caught:
+                    main([*KOALA, *options], prog_name="providerkit")
+            return caught.value.code or 0, _all_of(screen).decode().replace("\r", "")
 
     return dialogue
+
+
+def _all_of(screen):
+    """Read a terminal to its end; the system hands over in pieces, and ends with an error."""
+    pieces = []
+    with suppress(OSError):
+        while piece := screen.read(65536):
+            pieces.append(piece)
+    return b"".join(pieces)
 
 
 def test_a_dialogue_goes_on_until_it_is_left(dialogue):
