@@ -22,6 +22,7 @@ from providerkit.discovery import EXTENSIONS
 from providerkit.messages import FEATURES, OPTIONS
 
 ADDRESS = "https://koala.sh/api/gpt/"
+FULL = "koala answered 503 Service Unavailable; it asks to wait for 0.001 s"
 NO_PROMPT = 'Error: There is no PROMPT; try: providerkit run -p koala --sandbox "Hello". See: providerkit run --help\n'
 
 
@@ -543,3 +544,31 @@ def test_an_error_says_how_long_the_provider_asks_to_wait():
         options.told(providerkit.RateLimited("slow down", retry_after=90.5)) == "slow down; it asks to wait for 90.5 s"
     )
     assert options.told(providerkit.RateLimited("slow down")) == "slow down"
+
+
+def test_a_person_is_told_what_failed_while_something_is_tried_again(monkeypatch, mocked):
+    monkeypatch.setattr(answers, "is_watched", lambda: True)
+    for route in ("one", "two"):
+        mocked.post(ADDRESS, status=503, headers={"Retry-After-Ms": "1"})
+        mocked.post(ADDRESS, body='data: "ok"\n\n')
+        assert call("run", "-p", "koala", "-m", route, "hi") == (
+            0,
+            "ok\n",
+            f"koala/{route} failed, next attempt at once: {FULL}\n",
+        )
+
+
+def test_several_that_fail_are_told_apart(monkeypatch, mocked):
+    monkeypatch.setattr(answers, "is_watched", lambda: True)
+    mocked.post(ADDRESS, status=503, headers={"Retry-After-Ms": "1"}, repeat=True)
+    code, _, errors = call("run", "-p", "koala", "-m", "one", "-m", "two", "--attempts", "2", "hi")
+    told = [line.partition(",")[0] for line in errors.splitlines() if "next attempt" in line]
+    assert (code, sorted(told)) == (1, ["koala/one failed", "koala/two failed"])
+
+
+def test_a_wait_is_told_in_seconds(capsys):
+    retries = answers.Retries()
+    retries.attempt("koala/one", None)
+    retries.retry(providerkit.RateLimited("slow down", retry_after=90.0), 90.0)
+    told = "koala/one failed, next attempt in 90.0 s: slow down; it asks to wait for 90 s\n"
+    assert capsys.readouterr().err == told

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from loopback import chunked, serve
 
 from providerkit.cli.terminal import Cleaner, clean, one_line
+from providerkit.testing import faults
 
 CASES = {
     "a\tb\nc": "a\tb\nc",
@@ -98,3 +99,12 @@ async def test_a_pipe_gets_what_came():
 def test_the_words_of_an_error_do_not_drive_a_terminal(mocked):
     mocked.post("https://koala.sh/api/gpt/", status=401, body=json.dumps({"error": EVIL}))
     assert call("run", "-p", "koala", "hi") == (1, "", "Error: koala: hello\n")
+
+
+def test_at_a_terminal_it_is_told_why_nothing_comes(tmp_path):
+    with (
+        faults.refused() as url,
+        terminal("run", "-p", "koala", "--base-url", url, "--attempts", "2", "hi", home=tmp_path) as program,
+    ):
+        program.expect_exact("koala/gpt-4o-mini failed, next attempt ")
+        program.expect_exact("Error: can't connect to ")

@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol, Self
 
 import click
 
 import providerkit
+from providerkit import hookimpl
 
 from .json_form import dumps, of_error, of_event, of_reply
-from .terminal import Cleaner, is_terminal, say
+from .options import told
+from .terminal import Cleaner, complain, is_terminal, is_watched, say
 
 if TYPE_CHECKING:
     from ..errors import ProviderKitError
     from ..events import Event, Reply
+    from ..messages import Chat, Model
     from ..runs import Run
+    from ..wire import Request
 
 
 class View(Protocol):
@@ -42,10 +47,36 @@ class View(Protocol):
         ...
 
 
+class Patience:
+    """Tell a person why an answer lets itself be waited for."""
+
+    @hookimpl
+    def observe(self, chat: Chat, model: Model) -> Retries:
+        """Watch one run."""
+        return Retries()
+
+
+class Retries:
+    """Say what failed, and when something is tried again."""
+
+    def attempt(self, route: str, request: Request) -> None:
+        """Remember who is asked."""
+        self._route = route
+
+    def retry(self, error: ProviderKitError, delay: float) -> None:
+        """Say it."""
+        when = f"in {delay:.1f} s" if delay >= 0.05 else "at once"
+        complain(f"{self._route} failed, next attempt {when}: {told(error)}")
+
+
+def _patience() -> AbstractContextManager[None]:
+    return providerkit.activate(Patience) if is_watched() else nullcontext()
+
+
 def show(run: Run, view: View) -> ProviderKitError | None:
     """Show one run; give its error. Where the output takes no more for now, an interrupt ends even that."""
     error = None
-    with view, run:
+    with view, run, _patience():
         try:
             for event in run.events():
                 view.event(0, event)
@@ -57,7 +88,7 @@ def show(run: Run, view: View) -> ProviderKitError | None:
 
 async def follow(runs: Sequence[Run | ProviderKitError], view: View) -> list[ProviderKitError | None]:
     """Show all runs at the same time; give the error of each. One that could not be prepared is its error."""
-    with view:
+    with view, _patience():
         return await asyncio.gather(*(_follow(number, run, view) for number, run in enumerate(runs)))
 
 

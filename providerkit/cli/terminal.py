@@ -70,6 +70,11 @@ def is_terminal() -> bool:
     return sys.stdout is not None and sys.stdout.isatty()
 
 
+def is_watched() -> bool:
+    """Tell whether a person reads the standard error."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 def drawing() -> ModuleType | None:
     """Give the module that draws with rich; None where rich is not installed, or nothing can be drawn on the output."""
     if not is_terminal() or os.environ.get("TERM") in ("dumb", "unknown"):
