@@ -217,8 +217,12 @@ def find_route(options: RunOptions) -> tuple[Plugin, str | None]:
 def _unnamed(model: str, names: list[str]) -> UnknownProvider:
     example = names[0] if names else "NAME"
     found = f"installed are: {', '.join(names)}" if names else "none is installed; they are plugins that pip installs"
+    if model in names:
+        advice = f"provider={model!r}"
+    else:
+        advice = f"provider={example!r} or model='{example}/{model or 'MODEL'}'"
     return UnknownProvider(
-        f"no provider is named; {found}; say provider={example!r} or model='{example}/{model or 'MODEL'}'",
+        f"no provider is named; {found}; say {advice}",
         installed=tuple(names),
     )
 

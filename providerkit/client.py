@@ -184,6 +184,9 @@ class Models:
     def __init__(self, ask: Callable[[], Coroutine[Any, Any, tuple[Model, ...]]]) -> None:
         self._ask = ask
 
+    def __repr__(self) -> str:
+        return "<Models: await it, or call result()>"
+
     def __await__(self) -> Generator[Any, None, tuple[Model, ...]]:
         return self._ask().__await__()
 
@@ -199,6 +202,9 @@ class Provider:
         self._client = client
         self._plugin = plugin
         self.info = assemble(plugin).info
+
+    def __repr__(self) -> str:
+        return f"<Provider {self.info.name}>"
 
     def run(self, messages: Any = None, **options: Unpack[RunOptions]) -> Any:
         """Ask this provider; everything else is as in `providerkit.run`."""

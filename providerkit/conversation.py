@@ -22,7 +22,8 @@ class Conversation:
     """
 
     def __init__(self, client: Client, options: RunOptions) -> None:
-        find_route(options)
+        plugin, model = find_route(options)
+        self._route = "/".join(filter(None, (plugin.name, model)))
         self._client = client
         self._options = reusable(options)
         self._messages: list[Message] = []
@@ -47,6 +48,10 @@ class Conversation:
     def reset(self) -> None:
         """Forget what was said."""
         self._messages.clear()
+
+    def __repr__(self) -> str:
+        """Say whom it asks and how much it remembers."""
+        return f"<Conversation {self._route}: {len(self._messages)} messages; send() asks>"
 
     def _repr_markdown_(self) -> str:
         """Show the turns so far in a notebook, the Markdown of each as it is."""

@@ -29,6 +29,9 @@ class Sandbox:
         self._port = port
         self._runner: AppRunner | None = None
 
+    def __repr__(self) -> str:
+        return f"<Sandbox of {self._hooks.info.name}: enter it by `with`, which gives its base URL>"
+
     async def __aenter__(self) -> str:
         if self._runner is not None:
             raise ConfigurationError("this sandbox is being served already; make another one")

@@ -86,6 +86,8 @@ def _unknown(group: str, name: str) -> ProviderKitError:
     what, error = ("provider", UnknownProvider) if group == PROVIDERS else ("extension", UnknownExtension)
     near = get_close_matches(name, names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else f"; {what}s are plugins that pip installs"
+    if group == PROVIDERS and name.partition("/")[0] in names:
+        hint = f"; did you mean model={name!r}?"
     found = f"installed are: {', '.join(names)}" if names else "none is installed"
     return error(f"there is no {what} {name!r}; {found}{hint}", name=name, installed=names)
 

@@ -307,6 +307,12 @@ class TestOptions:
         with pytest.raises(providerkit.UnknownProvider, match=f"model='{installed[0]}/gpt-4o'"):
             providerkit.run("hi", model="gpt-4o")
 
+    def test_a_provider_in_the_place_of_a_model_and_a_route_in_that_of_a_provider_are_seen(self):
+        with pytest.raises(providerkit.UnknownProvider, match=r"say provider='koala'$"):
+            providerkit.run("hi", model="koala")
+        with pytest.raises(providerkit.UnknownProvider, match=r"did you mean model='koala/gpt-4o'\?$"):
+            providerkit.run("hi", provider="koala/gpt-4o")
+
     def test_no_provider_and_none_installed_says_how_to_get_one(self, monkeypatch):
         monkeypatch.setattr("providerkit.calls.providers", list)
         with pytest.raises(providerkit.UnknownProvider, match="none is installed"):
@@ -587,8 +593,18 @@ class TestConversation:
         with pytest.raises(TypeError, match="send"):
             use(providerkit.run(provider=Parrot))
 
+    def test_its_repr_says_whom_it_asks_and_what_it_remembers(self, client):
+        assert (
+            repr(client.run(provider=Parrot, model="green")) == "<Conversation Parrot/green: 0 messages; send() asks>"
+        )
+        assert repr(client.run(provider="koala")) == "<Conversation koala: 0 messages; send() asks>"
+
 
 class TestProvider:
+    def test_reprs_say_what_it_is_and_what_to_do_with_models(self):
+        koala = providerkit.provider("koala")
+        assert (repr(koala), repr(koala.models())) == ("<Provider koala>", "<Models: await it, or call result()>")
+
     async def test_it_is_loaded_by_name_and_runs(self):
         provider = providerkit.provider("koala")
         assert provider.info.name == "koala"

@@ -31,6 +31,11 @@ def test_a_provider_without_one_says_so():
         providerkit.sandbox(Parrot).__enter__()
 
 
+def test_one_that_is_passed_on_without_being_entered_says_so():
+    with pytest.raises(providerkit.InvalidOption, match="base_url is <Sandbox of koala: enter it by `with`, which"):
+        providerkit.run("hi", provider="koala", base_url=providerkit.sandbox("koala"))
+
+
 def test_an_unknown_provider_is_told_at_the_call():
     with pytest.raises(providerkit.UnknownProvider):
         providerkit.sandbox("coala")
