@@ -72,7 +72,8 @@ def sandbox(provider: str | object, *, port: int = 0) -> Sandbox:
     """Imitate a provider on loopback: `with providerkit.sandbox("koala") as base_url: ...`.
 
     It is the plugin's own imitation, which speaks the provider's wire; it is not the service.
-    `async with` serves it on the running event loop, `with` on the thread of blocking calls;
+    `async with` serves it on the running event loop, which a blocking call to it would hold
+    up until a clock fires, `with` on the thread of blocking calls, where it serves both;
     `port` 0 takes a free one. Raises UnknownProvider or PluginError here, and as it starts
     ConfigurationError where the plugin has no sandbox or the port can't be had.
     """
