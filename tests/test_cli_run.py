@@ -15,7 +15,7 @@ from parrots import Parrot
 from yarl import URL
 
 import providerkit
-from providerkit import EventStream, Finish, Request, hookimpl
+from providerkit import EventStream, Finish, ProviderInfo, Request, hookimpl
 from providerkit.cli import answers, json_form, options, terminal
 from providerkit.cli.main import main
 from providerkit.discovery import EXTENSIONS
@@ -34,6 +34,23 @@ def body_sent(mocked):
 @pytest.mark.parametrize("arguments", [("-p", "koala"), ("--provider", "koala", "-m", "x"), ("-m", "koala/x")])
 def test_run_asks_the_sandbox_of_the_provider_that_is_named(arguments):
     assert call("run", *arguments, "--sandbox", "hi") == (0, said("hi"), "")
+
+
+def test_a_provider_that_is_named_twice_is_remarked_on():
+    told = "Note: koala is asked for a model 'koala/gpt-4o'; its 'gpt-4o' is -m koala/gpt-4o without -p\n"
+    assert call("run", "-p", "koala", "-m", "koala/gpt-4o", "--sandbox", "hi") == (0, said("hi"), told)
+    assert call("run", "-p", "koala", "-m", "openai/gpt-4o", "--sandbox", "hi") == (0, said("hi"), "")
+
+
+def test_a_model_whose_name_begins_as_its_provider_does_is_not(install, mocked):
+    class Auto(Parrot):
+        @hookimpl
+        def describe(self):
+            return ProviderInfo("parrot", default_base_url="http://parrot.invalid", models=["parrot/auto"])
+
+    install("parrot", Auto)
+    mocked.post("http://parrot.invalid/say", body='data: "ok"\n\n')
+    assert call("run", "-p", "parrot", "-m", "parrot/auto", "hi") == (0, "ok\n", "")
 
 
 def test_runs_options_reach_the_provider(mocked):

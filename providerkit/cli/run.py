@@ -100,12 +100,21 @@ def _read_input(*, at_terminal: bool) -> str:
     return sys.stdin.buffer.read().decode("utf-8", "replace")
 
 
+def _warn_of_doubled(route: Route) -> None:
+    """Say where -m names its provider although -p does: with -p it is the model's name as it is written."""
+    name, slash, model = (route.model or "").partition("/")
+    if slash and name == route.provider and route.model not in providerkit.provider(name).info.models:
+        complain(f"Note: {name} is asked for a model {route.model!r}; its {model!r} is -m {route.model} without -p")
+
+
 def _prepare(question: str, route: Route, **options: Any) -> Run | ProviderKitError:
     """Make a run, or the error of a plugin that is broken, which does not stop others."""
     try:
-        return providerkit.run(question, provider=route.provider, model=route.model, **options)
+        run: Run = providerkit.run(question, provider=route.provider, model=route.model, **options)
+        _warn_of_doubled(route)
     except providerkit.PluginError as error:
         return error
+    return run
 
 
 def _view(labels: Sequence[str], form: str) -> View:
