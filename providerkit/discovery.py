@@ -19,7 +19,7 @@ from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
+    from importlib.metadata import Distribution, EntryPoint
 
 PROVIDERS = "providerkit.providers"
 EXTENSIONS = "providerkit.extensions"
@@ -79,6 +79,14 @@ def distribution(entry_point: EntryPoint) -> str:
     return f"{line.distribution} {line.version}"
 
 
+def metadata_of(found: Distribution) -> Any:
+    """Give the metadata of a package, empty where it is a ruin; the backport of importlib.metadata raises there."""
+    try:
+        return found.metadata or {}
+    except FileNotFoundError:
+        return {}
+
+
 class _Line(NamedTuple):
     """Hold one line of an entry_points.txt, and whose it is."""
 
@@ -102,7 +110,7 @@ def _problem(lines: Sequence[_Line]) -> str | None:
 
 
 def _line(entry_point: EntryPoint) -> _Line:
-    metadata: Any = entry_point.dist.metadata if entry_point.dist is not None else {}  # it may be a ruin
+    metadata = {} if entry_point.dist is None else metadata_of(entry_point.dist)
     name, version = metadata.get("Name", "unknown"), metadata.get("Version", "unknown")
     return _Line(entry_point.name, entry_point.value, name, version)
 
@@ -123,7 +131,9 @@ def _lines(group: str) -> list[_Line]:
 def _is_all_in_folders() -> bool:
     """Tell whether no package can be in an archive, an egg, or where only another finder knows."""
     finders = [finder for finder in sys.meta_path if hasattr(finder, "find_distributions")]
-    return finders == [PathFinder] and not any(path.endswith(".egg") or os.path.isfile(path) for path in sys.path)
+    # The backport, which much else imports, puts its own finder in the place of PathFinder's; it finds the same.
+    known = all(finder is PathFinder or type(finder).__module__ == "importlib_metadata" for finder in finders)
+    return known and not any(path.endswith(".egg") or os.path.isfile(path) for path in sys.path)
 
 
 def _infos() -> Iterator[tuple[str, str]]:

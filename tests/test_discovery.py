@@ -1,6 +1,7 @@
 """Discovery: what is installed is read from metadata alone, and a ruin in it touches no other package."""
 
 import sys
+from importlib.machinery import PathFinder
 from importlib.metadata import entry_points
 from zipfile import ZipFile
 
@@ -26,6 +27,25 @@ def test_a_package_whose_metadata_is_a_ruin_is_listed_all_the_same(site):
     (site / "birds-1.0.dist-info" / "METADATA").write_text("")
     (found,) = (one for one in announcements() if one.name == "parrot")
     assert (found.distribution, found.version) == ("unknown", "unknown")
+
+
+class Backport:
+    """Find what PathFinder finds, as the finder of importlib_metadata does, and raise where metadata is not there."""
+
+    def find_distributions(self, context):
+        return PathFinder.find_distributions(context)
+
+    @property
+    def metadata(self):
+        raise FileNotFoundError
+
+
+def test_a_program_that_has_imported_the_backport_of_importlib_metadata_lists_as_others_do(monkeypatch):
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Backport()])
+    assert not discovery._is_all_in_folders()
+    monkeypatch.setattr(Backport, "__module__", "importlib_metadata")
+    assert discovery._is_all_in_folders()
+    assert discovery.metadata_of(Backport()) == {}
 
 
 def test_a_package_with_junk_in_its_metadata_touches_no_other(site, tmp_path_factory, monkeypatch):
