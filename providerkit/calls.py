@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
@@ -13,11 +12,12 @@ import attrs
 from .discovery import providers
 from .errors import InvalidOption, ProviderKitError, UnknownProvider, UnsupportedFeature
 from .exchange import Call
+from .keys import find_key
 from .messages import OPTIONS, Chat, Message, ProviderInfo, Tool
 from .plugins import Plugin, active_extensions, assemble, find_provider
 from .policy import Clock, Health, Limits, Retry, Timeouts
 from .transport import Connections, NetworkTransport, check_proxy
-from .wire import Endpoint, Headers, Secret, mask_of, shown_url
+from .wire import Endpoint, Headers, mask_of, shown_url
 
 if TYPE_CHECKING:
     from aiohttp import BaseConnector
@@ -278,10 +278,7 @@ def _endpoint(info: ProviderInfo, route: Route) -> Endpoint:
     base_url = info.default_base_url if route.base_url is None else route.base_url
     if base_url is None:
         raise InvalidOption(f"{info.name} has no address of its own; say base_url=", option="base_url")
-    key = route.api_key
-    if key is None and info.api_key_env:
-        key = os.environ.get(info.api_key_env) or None
-    return Endpoint(base_url, None if key is None else Secret(key), route.headers)
+    return Endpoint(base_url, find_key(info, route.api_key), route.headers)
 
 
 _TELLING = 6  # characters; a shorter header value could be a part of any word

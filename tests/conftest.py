@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 import pytest
+from keyrings import any_backend, memory
 from packages import flock, install, site
 
 from providerkit.testing.mocking import mocked
 
-__all__ = ["flock", "install", "mocked", "site"]
+__all__ = ["any_backend", "flock", "install", "memory", "mocked", "site"]
 
 # Tests with another system are collected where it is installed: in the tox environment of its own.
 collect_ignore = [
@@ -32,3 +33,4 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep out what a developer may have set."""
     for variable in ("KOALA_API_KEY", "PYTHONUNBUFFERED", "PYTHONIOENCODING", "PROVIDERKIT_EXTENSIONS"):
         monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")

@@ -80,4 +80,5 @@ def run_page(path):
 
 if __name__ == "__main__":
     os.environ.pop("KOALA_API_KEY", None)
+    os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"
     run_page(Path(sys.argv[1]))

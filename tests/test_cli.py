@@ -59,7 +59,7 @@ async def test_python_does_not_complain_of_it_again_at_its_exit(unwritable, argu
         (["chat", "--model"], "Option '--model' requires an argument. See: providerkit chat --help"),
         (["run", "--json=1"], "Option '--json' does not take a value. See: providerkit run --help"),
         (["--version=1"], "Option '--version' does not take a value. See: providerkit --help"),
-        (["zzz"], "No such command 'zzz'. There are: run, chat, models, providers, sandbox. See: providerkit --help"),
+        (["zzz"], "No such command 'zzz'. There are: run, chat, models, providers, keys, sandbox. See: "),
         (["--verison"], "No such option '--verison'. Did you mean '--version'? See: providerkit --help"),
         (["run", "--sandbxo"], "No such option '--sandbxo'. Did you mean '--sandbox'? See: providerkit run --help"),
         (
@@ -83,6 +83,8 @@ async def test_python_does_not_complain_of_it_again_at_its_exit(unwritable, argu
         (["run", "-p", "koala", ""], 'There is no PROMPT; try: providerkit run -p koala --sandbox "Hello".'),
         (["run", "-p", "koala", "--base-url", "koala.sh", "hi"], "base_url is 'koala.sh'; it must look like"),
         (["providers", "--supports", "tmperature"], "'tmperature' is not one of 'extra', 'history'"),
+        (["keys", "zzz"], "No such command 'zzz'. See: providerkit keys --help"),
+        (["keys", "set"], "Missing argument 'NAME'. See: providerkit keys set --help"),
         (["sandbox"], "Missing argument 'NAME'. See: providerkit sandbox --help"),
         (["sandbox", "koal"], "did you mean 'koala'?"),
         (["sandbox", "koala", "--port", "65536"], "65536 is not in the range 0<=x<=65535."),
@@ -103,10 +105,24 @@ def test_help_is_no_error(arguments):
     assert output.startswith(("Usage: providerkit", f"providerkit, version {version('providerkit-core')}"))
 
 
-DEAR = {"aiohttp", "asyncio", "attr", "email", "importlib.metadata", "orjson", "pathlib", "pluggy", "providerkit_koala"}
+DEAR = {
+    "aiohttp",
+    "asyncio",
+    "attr",
+    "email",
+    "importlib.metadata",
+    "keyring",
+    "orjson",
+    "pathlib",
+    "pluggy",
+    "providerkit_koala",
+}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["providers"], ["chat", "-h"], ["rn"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["run", "--help"], ["providers"], ["chat", "-h"], ["keys", "set", "-h"], ["rn"]],
+)
 async def test_nothing_that_is_dear_is_imported_for(arguments):
     """Told by another Python without what this test's environment imports by itself."""
     code = """
@@ -142,7 +158,7 @@ def test_the_module_is_the_command(program, monkeypatch, capsys):
     )
 
 
-COMMANDS = ("", "run", "chat", "models", "providers", "sandbox")
+COMMANDS = ("", "run", "chat", "models", "providers", "keys", "keys list", "sandbox")
 
 
 def examples():
@@ -197,6 +213,7 @@ def completions(monkeypatch, *words):
         (("chat", "-p", "k"), ["koala"]),
         (("chat", "-m", "k"), ["koala/"]),
         (("sandbox", "k"), ["koala"]),
+        (("keys", "set", "k"), ["koala"]),
         (("models", "-p", "zz"), []),
         (("nonsense", "x"), []),
         (("providers", "--supports", "t"), ["temperature", "tools", "top_p"]),

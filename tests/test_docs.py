@@ -171,7 +171,7 @@ def sessions():
                     yield pytest.param(command, told, id=command)
 
 
-KNOWN = {"echo", "eval", "pip", ".venv/bin/pip", "python3"}
+KNOWN = {"echo", "eval", "pass", "pip", ".venv/bin/pip", "python3"}
 
 
 @pytest.mark.parametrize(("line", "told"), list(sessions()))

@@ -24,6 +24,7 @@ FLOORS = {
     "transport": 3,
     "sync": 3,
     "watch": 3,
+    "keys": 3,
     "exchange": 4,
     "calls": 5,
     "routing": 5,

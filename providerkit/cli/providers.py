@@ -10,7 +10,7 @@ import click
 import providerkit
 
 from .options import examples
-from .terminal import complain, say
+from .terminal import complain, say, say_table
 
 if TYPE_CHECKING:
     from ..discovery import Announcement
@@ -69,7 +69,7 @@ def providers(*, load: bool, supports: str | None, as_json: bool) -> None:
 
         say(dumps(rows))
     elif rows:
-        _print_table([("NAME", "VERSION", "DISTRIBUTION", "STATE"), *map(_cells, rows)])
+        say_table([("NAME", "VERSION", "DISTRIBUTION", "STATE"), *map(_cells, rows)])
     else:
         none = f"supports {supports}" if supports else "is installed; try: pip install providerkit-koala"
         complain(f"No provider {none}")
@@ -94,9 +94,3 @@ def _cells(facts: dict[str, Any]) -> Sequence[str]:
     problem = " ".join(facts.get("problem", "").split())
     state = f"broken: {problem}" if problem else facts["state"]
     return facts["name"], facts["version"], facts["distribution"], state
-
-
-def _print_table(rows: list[Sequence[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
-    say("\n".join(lines))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 
@@ -88,6 +89,13 @@ def drawing() -> ModuleType | None:
 def say(text: str) -> None:
     """Print a whole text and a newline."""
     click.echo(clean(text) if is_terminal() else text)
+
+
+def say_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows of cells, each column as wide as it needs to be."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    say("\n".join(lines))
 
 
 def complain(text: str) -> None:

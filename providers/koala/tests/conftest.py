@@ -11,6 +11,7 @@ __all__ = ["mocked", "sandbox", "without_key"]
 @pytest.fixture(autouse=True)
 def without_key(monkeypatch):
     monkeypatch.delenv("KOALA_API_KEY", raising=False)
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
 
 
 @pytest.fixture
