@@ -59,7 +59,7 @@ async def test_python_does_not_complain_of_it_again_at_its_exit(unwritable, argu
         (["chat", "--model"], "Option '--model' requires an argument. See: providerkit chat --help"),
         (["run", "--json=1"], "Option '--json' does not take a value. See: providerkit run --help"),
         (["--version=1"], "Option '--version' does not take a value. See: providerkit --help"),
-        (["zzz"], "No such command 'zzz'. There are: run, chat, models, providers, keys, sandbox. See: "),
+        (["zzz"], "No such command 'zzz'. There are: run, chat, models, providers, keys, doctor, sandbox. See: "),
         (["--verison"], "No such option '--verison'. Did you mean '--version'? See: providerkit --help"),
         (["run", "--sandbxo"], "No such option '--sandbxo'. Did you mean '--sandbox'? See: providerkit run --help"),
         (
@@ -121,7 +121,7 @@ DEAR = {
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["run", "--help"], ["providers"], ["chat", "-h"], ["keys", "set", "-h"], ["rn"]],
+    [["--help"], ["run", "--help"], ["providers"], ["chat", "-h"], ["keys", "set", "-h"], ["doctor", "-h"], ["rn"]],
 )
 async def test_nothing_that_is_dear_is_imported_for(arguments):
     """Told by another Python without what this test's environment imports by itself."""
@@ -158,7 +158,7 @@ def test_the_module_is_the_command(program, monkeypatch, capsys):
     )
 
 
-COMMANDS = ("", "run", "chat", "models", "providers", "keys", "keys list", "sandbox")
+COMMANDS = ("", "run", "chat", "models", "providers", "keys", "keys list", "doctor", "sandbox")
 
 
 def examples():

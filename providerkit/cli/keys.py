@@ -94,7 +94,7 @@ def list_keys(*, as_json: bool) -> None:
     """List who takes a key, and where it is found.
 
     It lists installed providers, each with the variable that it names, and never shows a key. Imports each of
-    them; one that is broken is left out: see `providerkit providers --load`.
+    them; one that is broken is left out: see `providerkit doctor`.
     """
     from ..keys import system_keyring  # as above
 

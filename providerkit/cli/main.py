@@ -19,7 +19,7 @@ import providerkit
 from .options import examples, told
 from .terminal import one_line
 
-COMMANDS = ("run", "chat", "models", "providers", "keys", "sandbox")  # each in the module of its name
+COMMANDS = ("run", "chat", "models", "providers", "keys", "doctor", "sandbox")  # each in the module of its name
 
 
 class Commands(click.Group):

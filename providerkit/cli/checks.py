@@ -1,0 +1,268 @@
+"""What a doctor looks at: each check gives what it found, in words for somebody who did not write this.
+
+Nothing is changed, no key is shown, and nothing but `addresses` touches the network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import ipaddress
+import os
+import re
+import site
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import providerkit
+
+from .. import keys, sync
+from ..discovery import EXTENSIONS, PROVIDERS, Announcement, announcements, installed, metadata_of
+from ..messages import ProviderInfo
+from ..plugins import EXTENSIONS_VARIABLE, assemble, find_provider, load
+from ..policy import Limits
+from ..transport import Connections, NetworkTransport
+from ..wire import Request, mask_of
+
+CORE = "providerkit-core"
+PATIENCE = 10.0  # seconds for an address to answer, connecting included
+
+
+class Finding(NamedTuple):
+    """Say how one thing is: "ok", "note" where it is worth knowing, or "broken"; `advice` says what to do."""
+
+    state: str
+    what: str
+    says: str
+    advice: str = ""
+
+
+def findings(*, online: bool) -> Iterator[Finding]:
+    """Look at everything, in the order in which things depend on each other."""
+    yield from _python()
+    yield from _copies()
+    infos: list[ProviderInfo] = []
+    for announcement in announcements(PROVIDERS):
+        yield _provider(announcement, infos)
+    if not infos:
+        yield Finding("note", "providers", "none can be used", "try: pip install providerkit-koala")
+    for announcement in announcements(EXTENSIONS):
+        yield _extension(announcement, infos)
+    yield from _active_extensions()
+    yield _keyring()
+    yield from (_key(info) for info in infos if info.api_key_env)
+    yield from _startup_files()
+    if online:
+        yield from sync.call(_addresses(infos))
+
+
+def hide_keys(found: Iterable[Finding]) -> list[Finding]:
+    """Take out whatever the environment holds under a name that keys have: a broken plugin may have shown it."""
+    names = [name for name in os.environ if name.endswith(("KEY", "TOKEN", "SECRET", "PASSWORD"))]
+    mask = mask_of(os.environ[name] for name in names if len(os.environ[name]) > 7)
+    return [Finding(*map(mask, finding)) for finding in found]
+
+
+# Python, and what is installed
+
+
+def _python() -> Iterator[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Finding("ok", "Python", f"{version} ({sys.implementation.name}) at {sys.executable}")
+    try:
+        core = importlib.metadata.distribution(CORE)
+    except importlib.metadata.PackageNotFoundError:
+        yield Finding("broken", CORE, f"is at {_house()}, but not installed", f"try: pip install {CORE}")
+        return
+    yield Finding("ok", CORE, f"{core.version} at {_house()}")
+    for line in core.requires or ():
+        needed = re.match(r"([\w.-]+) *>= *([\d.]+)$", line.strip())
+        if needed is not None:  # and no extra's
+            yield _requirement(*needed.groups())
+
+
+def _requirement(name: str, least: str) -> Finding:
+    try:
+        version = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return Finding("broken", name, "is not installed", f'try: pip install "{name}>={least}"')
+    if _numbers(version) < _numbers(least):
+        return Finding("broken", name, f"{version}, which is older than {least}", f'try: pip install "{name}>={least}"')
+    return Finding("ok", name, version)
+
+
+def _numbers(version: str) -> list[int]:
+    """Read a version that ends in what is no release, as 3.14.0rc1, as that release."""
+    release = re.match(r"\d+(\.\d+)*", version)
+    return [int(number) for number in release[0].split(".")] if release else []
+
+
+def _house() -> Path:
+    return Path(str(providerkit.__file__)).parent.resolve()
+
+
+def _copies() -> Iterator[Finding]:
+    """Look for what hides what: another copy on the path, other versions, the other project of that name."""
+    on_path = dict.fromkeys(Path(folder, "providerkit").resolve() for folder in sys.path)
+    for folder in on_path:
+        if folder != _house() and (folder / "__init__.py").is_file():
+            yield Finding("broken", "providerkit", f"there is another copy at {folder}", "keep one of them")
+    owners = sorted({found.distribution for group in (PROVIDERS, EXTENSIONS) for found in announcements(group)})
+    for name in [CORE, *owners]:
+        versions = _versions(name)
+        if len(versions) > 1:
+            advice = f"run pip uninstall {name} until none is left, and install it again"
+            yield Finding("broken", name, f"is there more than once: {' and '.join(versions)}", advice)
+    for version in _versions("providerkit"):
+        yield Finding(
+            "broken",
+            "providerkit",
+            f"{version} is another project that is imported by the same name",
+            f"run: pip uninstall providerkit, then: pip install --force-reinstall {CORE}",
+        )
+
+
+def _versions(name: str) -> list[str]:
+    found = map(metadata_of, importlib.metadata.distributions(name=name))
+    return sorted({metadata.get("Version", "unknown") for metadata in found})
+
+
+# Plugins
+
+
+def _provider(found: Announcement, infos: list[ProviderInfo]) -> Finding:
+    """Load a provider; add what it says of itself to `infos` where that works."""
+    try:
+        _check(found)
+        infos.append(providerkit.provider(found.name).info)
+    except providerkit.ProviderKitError as error:
+        return _broken("provider", found, error)
+    return Finding("ok", f"provider {found.name}", f"{found.distribution} {found.version}")
+
+
+def _extension(found: Announcement, infos: list[ProviderInfo]) -> Finding:
+    """Load an extension, and put it around the first provider, which shows hooks that are wrong."""
+    try:
+        _check(found)
+        extension = load(EXTENSIONS, found.name)
+        for info in infos[:1]:
+            assemble(find_provider(info.name), (extension,))
+    except providerkit.ProviderKitError as error:
+        return _broken("extension", found, error)
+    return Finding("ok", f"extension {found.name}", f"{found.distribution} {found.version}")
+
+
+def _check(found: Announcement) -> None:
+    if found.problem is not None:
+        raise providerkit.PluginError(f"{found.distribution} {found.version}: {found.problem}")
+
+
+def _broken(what: str, found: Announcement, error: Exception) -> Finding:
+    advice = "" if found.problem else f"upgrade {found.distribution}, or run: pip uninstall {found.distribution}"
+    return Finding("broken", f"{what} {found.name}", str(error), advice)
+
+
+def _active_extensions() -> Iterator[Finding]:
+    names = [name.strip() for name in os.environ.get(EXTENSIONS_VARIABLE, "").split(",") if name.strip()]
+    for name in names:
+        if name not in installed(EXTENSIONS):
+            advice = f"install it, or take it out of {EXTENSIONS_VARIABLE}"
+            yield Finding("broken", f"extension {name}", "every call wants it, but it is not installed", advice)
+
+
+# Keys
+
+
+def _keyring() -> Finding:
+    if not keys.is_installed():
+        return Finding("note", "keyring", "not installed", f'to keep keys in it: pip install "{CORE}[keyring]"')
+    where = keys.system_keyring.backend()
+    if where is None:
+        return Finding("note", "keyring", str(keys.system_keyring.trouble), "calls go on without it")
+    return Finding("ok", "keyring", where)
+
+
+def _key(info: ProviderInfo) -> Finding:
+    found = {"environment": f"in the environment, {info.api_key_env}", "keyring": "in the keyring"}
+    source = keys.key_source(info)
+    if source is not None:
+        return Finding("ok", f"key of {info.name}", found[source])
+    advice = f"where one is needed: set {info.api_key_env}, or run: providerkit keys set {info.name}"
+    return Finding("note", f"key of {info.name}", "none is found", advice)
+
+
+# What runs whenever Python starts
+
+_EDITABLE = re.compile(r"import (__editable___\w+_finder); \1\.install\(\)")  # as setuptools writes it
+
+
+def _startup_files() -> Iterator[Finding]:
+    """List the .pth files that run code at every start of Python: what steals keys likes to be one."""
+    owners = _owners()
+    folders = [*site.getsitepackages(), *([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])]
+    for path in sorted({path for folder in folders for path in Path(folder).glob("*.pth")}):
+        if not all(_EDITABLE.fullmatch(line.strip()) for line in _code(path)):
+            owner = owners.get(path.resolve())
+            says = f"runs code whenever Python starts, and belongs to {owner or 'no installed package'}"
+            advice = "" if owner else f"read {path}, and delete it where you do not know what it is for"
+            yield Finding("note", path.name, says, advice)
+
+
+def _code(path: Path) -> list[str]:
+    """Give the lines that Python runs (its documentation of the module site, read in November 2026)."""
+    try:
+        lines = path.read_text("utf-8-sig", "replace").splitlines()
+    except OSError:  # nor can Python read it
+        return []
+    return [line for line in lines if line.startswith(("import ", "import\t"))]
+
+
+def _owners() -> dict[Path, str]:
+    """Say which distribution has put a .pth file there."""
+    owners = {}
+    for found in importlib.metadata.distributions():
+        try:
+            files = [found.locate_file(file) for file in found.files or () if file.suffix == ".pth"]
+            owners.update({Path(str(file)).resolve(): f"{found.name} {found.version}" for file in files})
+        except Exception:  # noqa: BLE001, S112 - its metadata is junk, so it owns nothing that can be told
+            continue
+    return owners
+
+
+# The network
+
+
+async def _addresses(infos: list[ProviderInfo]) -> list[Finding]:
+    """Knock at all addresses at once: a bare request without a key, of which any answer will do."""
+    connections = Connections(Limits())
+    transport = NetworkTransport(connections)
+    try:
+        wanted = [(info.name, info.default_base_url) for info in infos if info.default_base_url]
+        return await asyncio.gather(*(_knock(transport, name, url) for name, url in wanted))
+    finally:
+        await connections.close()
+
+
+async def _knock(transport: NetworkTransport, name: str, url: str) -> Finding:
+    what = f"address of {name}"
+    try:
+        async with asyncio.timeout(PATIENCE), transport.send(Request("HEAD", url, stream=False)) as response:
+            return Finding("ok", what, f"{url} answers (HTTP {response.head.status})")
+    except TimeoutError:
+        failure = f"{url} did not answer within {PATIENCE:g} s"
+    except providerkit.ProviderKitError as error:
+        failure = f"{url}: {error}"
+    if _is_here(url):
+        return Finding("note", what, failure, "it is a service on this machine; start it before you ask it")
+    return Finding("broken", what, failure, "see whether this machine reaches the network, or needs a proxy")
+
+
+def _is_here(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
