@@ -51,7 +51,7 @@ def blocks(page):
 def examples(page):
     """Give each block of Python with what it prints, None where the page does not say."""
     found = blocks(page)
-    for block, after in zip(found, [*found[1:], None], strict=True):
+    for block, after in zip(found, [*found[1:], None], strict=False):
         if block.language == "python":
             printed = after is not None and after.language == "text" and not after.before.strip()
             yield block, after.text if printed else None
