@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from .runs import Run
     from .sse import ServerSentEvent, SSEDecoder
     from .transport import Response, Transport
+    from .watch import pause_clocks
     from .wire import Decoder, DecoderWrapper, Endpoint, Headers, Request, ResponseHead, Secret, loads
 
     __version__ = version("providerkit-core")
@@ -88,6 +89,7 @@ _MODULES = {
     "runs": "Run",
     "sse": "SSEDecoder ServerSentEvent",
     "transport": "Response Transport",
+    "watch": "pause_clocks",
     "wire": "Decoder DecoderWrapper Endpoint Headers Request ResponseHead Secret loads",
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
@@ -173,6 +175,7 @@ __all__ = [
     "hookimpl",
     "hookspec",
     "loads",
+    "pause_clocks",
     "provider",
     "providers",
     "run",

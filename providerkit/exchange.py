@@ -189,7 +189,8 @@ class Exchange:
         request = self._request
         self._observers.tell("attempt", self._call.route, request)
         sending = self._transport.send(request)
-        response = await sending.__aenter__()
+        with watch.present():
+            response = await sending.__aenter__()
         self._sending = sending
         self._transcript.source = response.source
         request_id = response.head.request_id
@@ -220,7 +221,7 @@ async def list_models(call: Call, transport: Transport) -> tuple[Model, ...]:
 
 async def _fetch(call: Call, request: Request, transport: Transport) -> tuple[ResponseHead, bytes]:
     """Get an answer that comes whole; raises the provider's error for one that is none."""
-    with Watch(call.clock, call.timeouts, call.clock.now()) as watch, closing(watch):
+    with Watch(call.clock, call.timeouts, call.clock.now()) as watch, closing(watch), watch.present():
         async with transport.send(dressed(request, call.endpoint)) as response:
             if not 200 <= response.head.status < 300:
                 raise await _refusal(call, response.head, response.chunks())

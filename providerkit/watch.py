@@ -9,11 +9,31 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Self
 
 from .policy import Alarm, Clock, Timeouts, Waiting, timed_out
+
+_present: ContextVar[Watch | None] = ContextVar("providerkit_watch", default=None)
+
+
+@contextmanager
+def pause_clocks() -> Iterator[None]:
+    """Stop the clocks that bound the network, while a Transport's `send` waits for something else.
+
+    `first_event` does not run within the block, and goes on after it; `total` never stops.
+    A rate limit waits so: the provider is not silent, it was not asked yet. Where no run
+    waits, this does nothing.
+    """
+    watch = _present.get()
+    if watch is None:
+        yield
+        return
+    with watch.paused():
+        yield
 
 
 class LoopClock:
@@ -79,6 +99,26 @@ class Watch:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    @contextmanager
+    def present(self) -> Iterator[None]:
+        """Be the watch that `pause_clocks` finds: while a request is sent, which extensions may hold up."""
+        token = _present.set(self)
+        try:
+            yield
+        finally:
+            _present.reset(token)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let only `total` go on, though the task waits."""
+        self._waiting.end(self._clock.now())
+        try:
+            yield
+        finally:
+            self._waiting.begin(self._clock.now())
+            self.close()  # the timer may be that of `total`, and the next to fire another
+            self._arm()
 
     def settle(self) -> None:
         """Stop the clocks: what the answer is, is known, and the rest is bounded elsewhere."""

@@ -18,7 +18,7 @@ ProviderInfo ProviderKitError QuotaExhausted RateLimited ReasoningDelta Reply Re
 Retry Route Run RunConsumed SSEDecoder Secret ServerError ServerSentEvent StreamError StreamMalformed
 StreamTruncated TextDelta TextPart TimedOut Timeouts Tool ToolCall ToolCallDelta Transport TransportError
 UnexpectedContent UnknownExtension UnknownModel UnknownProvider UnsupportedFeature Usage activate hookimpl hookspec
-loads provider providers run sandbox
+loads pause_clocks provider providers run sandbox
 """.split()  # noqa: SIM905 - a list would be a screen long
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
+import attrs
 import pytest
 from asking import KEY, ONCE, ask, failure
 from clocks import HandClock
@@ -12,7 +13,7 @@ from loopback import Handler, Received, chunked, serve
 from parrots import Macaw
 
 import providerkit
-from providerkit import Timeouts, hookimpl
+from providerkit import Timeouts, hookimpl, pause_clocks
 from providerkit.watch import Watch
 
 A, EMPTY, COMMENT, DONE = b'data: "a"\n\n', b'data: ""\n\n', b": ping\n\n", b"data: [DONE]\n\n"
@@ -95,6 +96,105 @@ async def test_content_that_comes_in_time_fires_nothing(
     async with serve(script(clock, *steps, chunk(A + DONE), b"0\r\n\r\n")) as server:
         reply = await ask(server.base_url, Macaw, timeouts=timeouts, clock=clock)
     assert reply.text == "a" * (steps.count(chunk(A)) + 1)
+
+
+@attrs.frozen
+class Delayed:
+    """Let time pass before each request, as a rate limit does; in the middle of it, with the clocks paused."""
+
+    clock: HandClock
+    before: float
+    paused: float
+
+    @hookimpl(wrapper=True)
+    def wrap_transport(self):
+        inner = yield
+        return Delaying(inner, self)
+
+
+class Delaying:
+    def __init__(self, inner: providerkit.Transport, delayed: Delayed) -> None:
+        self.inner, self.delayed = inner, delayed
+
+    def send(self, request: providerkit.Request) -> Delaying:
+        self.sending = self.inner.send(request)
+        return self
+
+    async def __aenter__(self) -> providerkit.Response:
+        self.delayed.clock.advance(self.delayed.before)
+        await turns()
+        with pause_clocks():
+            self.delayed.clock.advance(self.delayed.paused)
+            await turns()
+        return await self.sending.__aenter__()
+
+    async def __aexit__(self, *failure: object) -> None:
+        await self.sending.__aexit__(*failure)
+
+
+ANSWER = (HEAD, chunk(A + DONE), b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "before", "paused", "steps"),
+    [
+        (Timeouts(first_event=60), 0.0, 9999.0, ANSWER),
+        (Timeouts(first_event=60), 29.0, 9999.0, (30.0, *ANSWER)),
+        (Timeouts(first_event=None, idle=None, total=60), 0.0, 59.0, ANSWER),
+        (Timeouts(first_event=None, idle=None), 0.0, 9999.0, ANSWER),
+    ],
+)
+async def test_a_wait_for_no_network_is_not_the_networks(
+    clock: HandClock, timeouts: Timeouts, before: float, paused: float, steps: tuple[bytes | float, ...]
+):
+    async with serve(script(clock, *steps)) as server:
+        extensions = [Delayed(clock, before, paused)]
+        reply = await ask(server.base_url, Macaw, timeouts=timeouts, clock=clock, extensions=extensions)
+    assert reply.text == "a"
+
+
+async def test_nor_is_it_where_models_are_listed(clock: HandClock):
+    class Listing(Macaw):
+        @hookimpl
+        def build_models_request(self, endpoint):
+            return providerkit.Request("GET", endpoint.url("/models"), {})
+
+        @hookimpl
+        def parse_models(self, head, body):
+            return [providerkit.Model(body.decode())]
+
+    async with (
+        serve(script(clock, HEAD, chunk(b"grey"), b"0\r\n\r\n")) as server,
+        providerkit.Client(clock=clock) as client,
+    ):
+        extensions = [Delayed(clock, 0.0, 61.0)]
+        models = await client.provider(Listing).models(base_url=server.base_url, extensions=extensions)
+    assert [model.name for model in models] == ["grey"]
+
+
+@pytest.mark.parametrize(
+    ("fired", "before", "paused", "steps"),
+    [
+        ("total", 0.0, 61.0, ANSWER),
+        ("total", 0.0, 59.0, (2.0, *ANSWER)),
+        ("first_event", 61.0, 0.0, ANSWER),
+        ("first_event", 30.0, 9999.0, (31.0, *ANSWER)),
+    ],
+)
+async def test_a_pause_ends_no_clock(
+    clock: HandClock, fired: str, before: float, paused: float, steps: tuple[bytes | float, ...]
+):
+    timeouts = Timeouts(**{"first_event": None, "idle": None, fired: 60.0})
+    async with serve(script(clock, *steps)) as server:
+        extensions = [Delayed(clock, before, paused)]
+        asked = ask(server.base_url, Macaw, timeouts=timeouts, clock=clock, extensions=extensions)
+        error = await failure(providerkit.TimedOut, asked)
+    assert (error.clock, error.seconds) == (fired, 60.0)
+
+
+async def test_where_nothing_is_asked_no_clock_is_paused():
+    with pause_clocks():
+        await asyncio.sleep(0)
 
 
 async def test_the_consumers_pauses_count_for_total_alone(clock: HandClock):
