@@ -33,6 +33,7 @@ FLOORS = {
     "client": 6,
     "imitation": 6,
     "compat": 7,
+    "extensions": 7,
     "testing": 7,
     "cli": 8,
     "__init__": 9,

@@ -1,0 +1,1 @@
+"""Extensions that people expect, each on the public hooks alone."""
