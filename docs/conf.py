@@ -33,10 +33,11 @@ autodoc_typehints_format = "short"
 nitpicky = True
 nitpick_ignore_regex = [
     # Types of other packages, whose pages can't be asked offline.
-    ("py:class", r"(collections\.abc|contextlib)\..*|Application|BaseConnector"),
+    ("py:class", r"(collections\.abc|contextlib)\..*|os\.PathLike|Application|BaseConnector"),
     # What is given to callers, and never named by them.
     ("py:class", r"Prompt|RunOptions|EndpointOptions"),
     ("py:class", r"providerkit\.(runs\.Events|imitation\.Sandbox|policy\.Alarm)"),
+    ("py:class", r"providerkit\.extensions\.(recorder\.Recorder|player\.Player)"),
 ]
 
 

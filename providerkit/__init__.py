@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .errors import (
         AuthenticationError,
         BadRequest,
+        CassetteError,
         ConfigurationError,
         ConnectError,
         ContentFiltered,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         UnknownExtension,
         UnknownModel,
         UnknownProvider,
+        UnmatchedRequest,
         UnsupportedFeature,
     )
     from .events import (
@@ -55,6 +57,8 @@ if TYPE_CHECKING:
         ToolCallDelta,
         Usage,
     )
+    from .extensions.player import replay
+    from .extensions.recorder import record
     from .hookspecs import Observer, hookimpl, hookspec
     from .imitation import sandbox
     from .jsonlines import JSONLinesDecoder
@@ -75,11 +79,14 @@ _MODULES = {
     "conversation": "Conversation",
     "decoders": "ByContent EventStream JSONBody JSONLines",
     "discovery": "providers",
-    "errors": "AuthenticationError BadRequest ConfigurationError ConnectError ContentFiltered ContextLengthExceeded "
-    "Disconnected InvalidMessages InvalidOption MissingAPIKey NotFound Overloaded PluginError ProviderError "
-    "ProviderKitError QuotaExhausted RateLimited RunConsumed ServerError StreamError StreamMalformed StreamTruncated "
-    "TimedOut TransportError UnexpectedContent UnknownExtension UnknownModel UnknownProvider UnsupportedFeature",
+    "errors": "AuthenticationError BadRequest CassetteError ConfigurationError ConnectError ContentFiltered "
+    "ContextLengthExceeded Disconnected InvalidMessages InvalidOption MissingAPIKey NotFound Overloaded PluginError "
+    "ProviderError ProviderKitError QuotaExhausted RateLimited RunConsumed ServerError StreamError StreamMalformed "
+    "StreamTruncated TimedOut TransportError UnexpectedContent UnknownExtension UnknownModel UnknownProvider "
+    "UnmatchedRequest UnsupportedFeature",
     "events": "Attempt Event Finish ProviderData ReasoningDelta Reply Restart TextDelta ToolCallDelta Usage",
+    "extensions.player": "replay",
+    "extensions.recorder": "record",
     "hookspecs": "Observer hookimpl hookspec",
     "imitation": "sandbox",
     "jsonlines": "JSONLinesDecoder",
@@ -99,6 +106,7 @@ __all__ = [
     "AuthenticationError",
     "BadRequest",
     "ByContent",
+    "CassetteError",
     "Chat",
     "Client",
     "Clock",
@@ -168,6 +176,7 @@ __all__ = [
     "UnknownExtension",
     "UnknownModel",
     "UnknownProvider",
+    "UnmatchedRequest",
     "UnsupportedFeature",
     "Usage",
     "__version__",
@@ -178,6 +187,8 @@ __all__ = [
     "pause_clocks",
     "provider",
     "providers",
+    "record",
+    "replay",
     "run",
     "sandbox",
 ]

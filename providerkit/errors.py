@@ -10,7 +10,9 @@ ProviderKitError
 │   ├── UnknownModel            the provider has no such model
 │   ├── InvalidMessages         the messages are not a chat
 │   ├── InvalidOption           an option's value can't be sent
-│   └── RunConsumed             a Run was started twice, or where it can't run
+│   ├── RunConsumed             a Run was started twice, or where it can't run
+│   └── CassetteError           a cassette can't be read, written or followed
+│       └── UnmatchedRequest    it has no answer to a request
 ├── ProviderError               the provider said no
 │   ├── AuthenticationError     401, 403
 │   ├── BadRequest              400, 422
@@ -135,6 +137,32 @@ class InvalidOption(ConfigurationError):
 
 class RunConsumed(ConfigurationError):
     """Say that a Run was started a second time, or where it can't run."""
+
+
+class CassetteError(ConfigurationError):
+    """Say that a cassette can't be read, written or followed.
+
+    `path` is its file, `line` the number of the line that is to blame (None where none is).
+    """
+
+    def __init__(self, message: str = "", *, path: str | None = None, line: int | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+        self.line = line
+
+
+class UnmatchedRequest(CassetteError):
+    """Say that a cassette has no answer to a request; nothing was sent.
+
+    `line` is where the request is that comes nearest, `difference` what differs between
+    the two, a line each; None and empty where none is left.
+    """
+
+    def __init__(
+        self, message: str = "", *, path: str | None = None, line: int | None = None, difference: str = ""
+    ) -> None:
+        super().__init__(message, path=path, line=line)
+        self.difference = difference
 
 
 class ProviderError(ProviderKitError):

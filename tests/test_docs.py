@@ -80,9 +80,9 @@ def environment():
 
 
 @each(path for path in PAGES if path.name not in ELSEWHERE and list(examples(path.read_text("utf-8"))))
-def test_the_examples_of_a_page_run_and_print_what_it_says(path):
+def test_the_examples_of_a_page_run_and_print_what_it_says(path, tmp_path):
     program = [sys.executable, "-W", "error", str(ROOT / "tests" / "pages.py"), str(path)]
-    done = subprocess.run(program, capture_output=True, text=True, check=False, env=environment())
+    done = subprocess.run(program, capture_output=True, text=True, check=False, env=environment(), cwd=tmp_path)
     assert (done.stderr, done.returncode) == ("", 0)
 
 

@@ -13,6 +13,7 @@ from providerkit import errors
 from providerkit.errors import (
     AuthenticationError,
     BadRequest,
+    CassetteError,
     InvalidMessages,
     InvalidOption,
     NotFound,
@@ -27,6 +28,7 @@ from providerkit.errors import (
     TimedOut,
     UnknownExtension,
     UnknownProvider,
+    UnmatchedRequest,
     UnsupportedFeature,
 )
 
@@ -44,6 +46,8 @@ FIELDS = {
     UnsupportedFeature: {"option": "seed", "provider": "koala"},
     InvalidMessages: {"index": 3},
     InvalidOption: {"option": "seed"},
+    CassetteError: {"path": "sky.jsonl", "line": 3},
+    UnmatchedRequest: {"path": "sky.jsonl", "line": 3, "difference": "json.text: recorded 'a', asked 'b'"},
     ProviderError: {
         "status": 418,
         "code": "teapot",

@@ -49,6 +49,7 @@ NEIGHBOURS = {
     ("conversation", "runs"),
     ("client", "conversation"),
     ("client", "runs"),
+    ("testing", "extensions"),
 }
 WORLDLY = {"asyncio", "aiohttp", "socket", "time", "random"}
 MODULES = sorted(HOUSE.rglob("*.py"))

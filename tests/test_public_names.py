@@ -10,15 +10,15 @@ import pytest
 import providerkit
 
 NAMES = """
-__version__ Attempt AuthenticationError BadRequest ByContent Chat Client Clock ConfigurationError ConnectError
+Attempt AuthenticationError BadRequest ByContent CassetteError Chat Client Clock ConfigurationError ConnectError
 ContentFiltered ContextLengthExceeded Conversation Decoder DecoderWrapper Disconnected Endpoint Event EventStream
 Finish Headers ImagePart InvalidMessages InvalidOption JSONBody JSONLines JSONLinesDecoder Limits Message
 MissingAPIKey Model Models NotFound Observer Overloaded Part PluginError Provider ProviderData ProviderError
 ProviderInfo ProviderKitError QuotaExhausted RateLimited ReasoningDelta Reply Request Response ResponseHead Restart
 Retry Route Run RunConsumed SSEDecoder Secret ServerError ServerSentEvent StreamError StreamMalformed
 StreamTruncated TextDelta TextPart TimedOut Timeouts Tool ToolCall ToolCallDelta Transport TransportError
-UnexpectedContent UnknownExtension UnknownModel UnknownProvider UnsupportedFeature Usage activate hookimpl hookspec
-loads pause_clocks provider providers run sandbox
+UnexpectedContent UnknownExtension UnknownModel UnknownProvider UnmatchedRequest UnsupportedFeature Usage
+__version__ activate hookimpl hookspec loads pause_clocks provider providers record replay run sandbox
 """.split()  # noqa: SIM905 - a list would be a screen long
 
 
