@@ -1,0 +1,300 @@
+"""Cache answers in a SQLite file: what was answered well is not asked again for a while.
+
+Kept are answers that were read to an end which is proven, and nothing else: no refusals,
+nothing cut, no lists of models. A request is known by a hash of its method, its URL, its
+body and its headers, the key among them, so nobody is given what another's key has paid
+for, and the file holds no request. It does hold the answers: it is its owner's alone to read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import sqlite3
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from contextlib import AbstractAsyncContextManager, closing
+from hashlib import sha256
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+import attrs
+import orjson
+
+from ..errors import ConfigurationError, InvalidOption, ProviderKitError, StreamMalformed
+from ..hookspecs import hookimpl
+from ..transport import Response, Transport
+from ..wire import Decoder, Endpoint, Headers, Request, ResponseHead, loads
+from .redaction import is_secret
+
+T = TypeVar("T")
+
+logger = logging.getLogger("providerkit")
+
+DAY = 86_400.0
+PIECE = 2**16  # bytes
+BUSY = 1.0  # seconds to wait for another process that writes
+
+# Names of one request or visit, which the wire demands and nobody means, and of this program's version.
+_CHANCE = re.compile(
+    r"(?:.*-)?(?:request|correlation|trace|span|visitor|session)-id|(?:x-)?idempotency-key|traceparent|tracestate"
+    r"|date|user-agent"
+)
+_ANY_TEXT = orjson.OPT_NON_STR_KEYS  # the names that aiohttp gives are of a kind of str
+_MAGIC = b"SQLite format 3\0"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS answers (
+    request BLOB PRIMARY KEY, saved REAL NOT NULL, status INTEGER NOT NULL, headers BLOB NOT NULL, body BLOB NOT NULL
+)
+"""
+
+
+@attrs.frozen
+class Answer:
+    """Hold an answer that was kept."""
+
+    head: ResponseHead
+    body: bytes
+
+
+class Store:
+    """Keep answers in a file; each call has a connection of its own, so threads, loops and forks share none.
+
+    Raises sqlite3.Error and OSError.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def check(self) -> None:
+        """Make the file where it is missing, and see that it is a store, without waiting for who writes to it."""
+        self._make()
+        with self._path.open("rb") as file:
+            if file.read(len(_MAGIC)) not in (b"", _MAGIC):
+                raise sqlite3.DatabaseError("it is another kind of file")
+
+    def find(self, request: bytes, since: float) -> Answer | None:
+        """Give the answer that was kept for a request, unless it is older."""
+        query = "SELECT status, headers, body FROM answers WHERE request = ? AND saved >= ?"
+        row = self._do(lambda database: database.execute(query, (request, since)).fetchone())
+        return None if row is None else Answer(ResponseHead(row[0], Headers(orjson.loads(row[1]))), row[2])
+
+    def keep(self, request: bytes, answer: Answer, now: float, since: float) -> None:
+        """Keep an answer in place of an earlier one, and forget what is too old."""
+        headers = orjson.dumps(dict(answer.head.headers), option=_ANY_TEXT)
+        row = (request, now, answer.head.status, headers, answer.body)
+
+        def write(database: sqlite3.Connection) -> None:
+            database.execute("DELETE FROM answers WHERE saved < ?", (since,))
+            database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)", row)
+
+        self._do(write)
+
+    def forget(self, request: bytes) -> None:
+        """Keep no answer to a request."""
+        self._do(lambda database: database.execute("DELETE FROM answers WHERE request = ?", (request,)))
+
+    def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        self._make()
+        with closing(sqlite3.connect(self._path, timeout=BUSY)) as database, database:
+            database.execute(_SCHEMA)
+            return work(database)
+
+    def _make(self) -> None:
+        if not self._path.exists():
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600))
+
+
+class Cache:
+    """Be the extension that answers what it has seen answered before.
+
+    `path` is the file, None one in the user's folder for caches; `max_age` says for how many
+    seconds an answer is good, None for ever. Raises InvalidOption for a `max_age` that is no
+    number of seconds; a run raises ConfigurationError where the file can't be used.
+
+        providerkit.run("Why is the sky blue?", provider="koala", extensions=[Cache("answers.sqlite")])
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None, *, max_age: float | None = DAY) -> None:
+        if max_age is not None and (
+            isinstance(max_age, bool) or not isinstance(max_age, int | float) or not max_age >= 0
+        ):
+            raise InvalidOption(f"max_age is {max_age!r}; it takes seconds, or None for ever", option="max_age")
+        self._path = None if path is None else Path(path)
+        self._max_age = max_age
+        self._told: set[str] = set()
+        self._under_way: dict[int, _Miss] = {}
+
+    @property
+    def path(self) -> Path:
+        """Say where the file is."""
+        return self._path or _default_folder() / "providerkit" / "answers.sqlite"
+
+    @hookimpl(wrapper=True)
+    def build_request(self, endpoint: Endpoint) -> Generator[None, Request, Request]:
+        """Learn which headers callers set: those are meant, whatever their name."""
+        self._told |= {name.lower() for name in endpoint.headers}
+        return (yield)
+
+    @hookimpl(wrapper=True)
+    def wrap_transport(self) -> Generator[None, Transport, Transport]:
+        """Stand before the transport."""
+        inner = yield
+        store = Store(self.path)
+        try:
+            store.check()
+        except (OSError, sqlite3.Error) as error:
+            raise ConfigurationError(f"the cache {self.path} can't be used: {error}") from None
+        return CachingTransport(inner, self, store)
+
+    @hookimpl(wrapper=True)
+    def parse_stream(self, head: ResponseHead) -> Generator[None, Decoder, Decoder]:
+        """Look at who reads an answer that may be kept: it knows whether the wire has said the end."""
+        decoder = yield
+        miss = self._under_way.get(id(head))
+        if miss is not None:
+            miss.decoder = decoder
+        return decoder
+
+    def fingerprint(self, request: Request) -> bytes:
+        """Give the hash by which a request is known."""
+        try:
+            body = loads(request.body or b"null")
+        except StreamMalformed:
+            body = sha256(request.body or b"").hexdigest()
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        meant = {name: value for name, value in headers.items() if name in self._told or not _CHANCE.fullmatch(name)}
+        described = [request.method, request.url, meant, body]
+        return sha256(orjson.dumps(described, option=orjson.OPT_SORT_KEYS | _ANY_TEXT)).digest()
+
+    def since(self) -> float:
+        """Give the time before which an answer is too old."""
+        return 0.0 if self._max_age is None else time.time() - self._max_age
+
+    def watch(self, miss: _Miss) -> None:
+        """Expect the decoder of an answer, which is known by its head."""
+        self._under_way[id(miss.head)] = miss
+
+    def unwatch(self, miss: _Miss) -> None:
+        """Expect it no longer."""
+        self._under_way.pop(id(miss.head), None)
+
+
+def _default_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Give the user's folder for caches (XDG base directories 0.8; on Windows, the local application data)."""
+    folder = environment.get("XDG_CACHE_HOME") or (environment.get("LOCALAPPDATA") if sys.platform == "win32" else None)
+    return Path(folder) if folder else Path.home() / ".cache"
+
+
+@attrs.frozen
+class CachingTransport:
+    """Answer from the store, and send through another transport what is not in it."""
+
+    inner: Transport
+    cache: Cache
+    store: Store
+
+    def send(self, request: Request) -> _Sending:
+        """Give the response as soon as its head is there."""
+        return _Sending(self, request)
+
+    async def ask(self, work: Callable[..., T], *facts: object) -> T | None:
+        """Ask the store in a thread of its own; a store that fails keeps nobody from an answer."""
+        try:
+            return await asyncio.to_thread(work, *facts)
+        except (OSError, sqlite3.Error, ValueError) as error:
+            logger.warning("the cache %s is passed over: %s", self.cache.path, error)
+            return None
+
+
+class _Sending:
+    """Answer one request, from the store or not."""
+
+    def __init__(self, transport: CachingTransport, request: Request) -> None:
+        self._transport = transport
+        self._request = request
+        self._known_by = transport.cache.fingerprint(request)
+        self._sending: AbstractAsyncContextManager[Response] | None = None
+        self._miss: _Miss
+
+    async def __aenter__(self) -> Response:
+        cache, store = self._transport.cache, self._transport.store
+        answer = await self._transport.ask(store.find, self._known_by, cache.since())
+        if answer is not None:
+            return _Hit(answer)
+        sending = self._transport.inner.send(self._request)
+        self._miss = _Miss(await sending.__aenter__())
+        self._sending = sending
+        cache.watch(self._miss)
+        return self._miss
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        if self._sending is None:
+            if isinstance(error, ProviderKitError):  # it can't be read any more, by a plugin of another version, say
+                await self._transport.ask(self._transport.store.forget, self._known_by)
+            return None
+        self._transport.cache.unwatch(self._miss)
+        handled = await self._sending.__aexit__(kind, error, trace)
+        if kind is None and self._miss.is_proven:
+            since = self._transport.cache.since()
+            await self._transport.ask(
+                self._transport.store.keep, self._known_by, self._miss.answer(), time.time(), since
+            )
+        return handled
+
+
+class _Hit:
+    """Be the response that was kept."""
+
+    source = "cache"
+
+    def __init__(self, answer: Answer) -> None:
+        self._body = answer.body
+        self.head = answer.head
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Give the body, in large pieces."""
+        for start in range(0, len(self._body), PIECE):
+            yield self._body[start : start + PIECE]
+
+
+class _Miss:
+    """Be a response that comes, and may be kept."""
+
+    def __init__(self, response: Response) -> None:
+        self._response = response
+        self._read: list[bytes] = []
+        self._pieces: AsyncIterator[bytes]
+        self.head = response.head
+        self.source = response.source
+        self.decoder: Decoder | None = None
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Give the body as it comes."""
+        self._pieces = self._response.chunks()
+        return self
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await anext(self._pieces)
+        self._read.append(piece)
+        return piece
+
+    @property
+    def is_proven(self) -> bool:
+        """Tell whether, once it was read, HTTP or the wire has proven the end; not so where no chat answer was read."""
+        return self.decoder is not None and (self.decoder.ended or self.head.framed)
+
+    def answer(self) -> Answer:
+        """Give what is to be kept."""
+        headers = ((name, value) for name, value in self.head.headers.items() if not is_secret(name))
+        return Answer(attrs.evolve(self.head, headers=Headers(headers)), b"".join(self._read))
