@@ -23,6 +23,7 @@ import pluggy
 
 from .discovery import EXTENSIONS, PROVIDERS, announced, distribution, installed, problem
 from .errors import (
+    ConfigurationError,
     InvalidOption,
     PluginError,
     ProviderError,
@@ -112,9 +113,12 @@ def _plugin(name: str, implementation: Any, distribution: str | None = None) -> 
         return Plugin(name, implementation, distribution)
     with _lock:
         lock = _lock_of(implementation)  # its own: a slow constructor holds up nobody else
+    failure: ConfigurationError
     try:
         with lock:
             return Plugin(name, _instance_of(implementation), distribution)
+    except InvalidOption as error:  # it says what it wants to be told
+        failure = error
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin boundary: a constructor may raise anything
         failure = broken(name, "it can't be instantiated", error, distribution=distribution)
     raise failure

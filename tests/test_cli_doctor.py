@@ -67,7 +67,7 @@ def test_all_is_well_where_all_is_well(memory):
     assert findings["keyring"].says == "memory of the tests"
     notes = [what for what, one in findings.items() if one.state == "note"]
     assert "key of koala" in notes
-    assert [what for what in notes if not what.startswith("key of ")] == []
+    assert [what for what in notes if not what.startswith("key of ")] == ["extension limit"]
     assert {"aiohttp", "attrs", "click", "orjson", "pluggy"} <= set(findings)
 
 
@@ -168,6 +168,14 @@ def test_extensions_are_loaded_and_put_around_a_provider(install):
     assert code == 1
     assert findings["extension loud"] == ("ok", "extension loud", "loud 1.0", "")
     assert "did you mean 'build_request'?" in findings["extension misspelt"].says
+
+
+def test_an_extension_that_wants_to_be_told_more_is_not_broken(monkeypatch):
+    monkeypatch.delenv("PROVIDERKIT_LIMIT_REQUESTS", raising=False)
+    monkeypatch.delenv("PROVIDERKIT_LIMIT_TOKENS", raising=False)
+    findings, _ = found()
+    assert findings["extension limit"].state == "note"
+    assert "Limit(requests=...)" in findings["extension limit"].says
 
 
 def test_an_extension_that_every_call_wants_must_be_installed(install, monkeypatch):

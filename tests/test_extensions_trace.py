@@ -374,13 +374,6 @@ def test_a_port_is_that_of_the_scheme_where_none_is_named(collected: Collected, 
     )
 
 
-def test_an_address_without_a_host_is_left_out(collected: Collected):
-    observer = collected.trace()._telemetry.begin("p", providerkit.Chat((Message("user", "hi"),)), Model("m"))
-    observer.attempt("p/m", providerkit.Request("POST", "/relative", {}))
-    observer.error(None)
-    assert "server.address" not in collected.span.attributes
-
-
 COUNTS = Usage(70, 20, 30, 10, 5)
 
 

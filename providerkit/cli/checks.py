@@ -150,6 +150,8 @@ def _extension(found: Announcement, infos: list[ProviderInfo]) -> Finding:
         extension = load(EXTENSIONS, found.name)
         for info in infos[:1]:
             assemble(find_provider(info.name), (extension,))
+    except providerkit.InvalidOption as error:  # not wrong, but to be told more before it works
+        return Finding("note", f"extension {found.name}", str(error))
     except providerkit.ProviderKitError as error:
         return _broken("extension", found, error)
     return Finding("ok", f"extension {found.name}", f"{found.distribution} {found.version}")

@@ -104,8 +104,8 @@ class Operation:
     def attempt(self, route: str, request: Request) -> None:
         """Note where the request goes: the last one counts."""
         url = urlsplit(request.url)
-        if url.hostname:
-            self._known |= {names.ADDRESS: url.hostname, names.PORT: url.port or (80 if url.scheme == "http" else 443)}
+        port = url.port or (80 if url.scheme == "http" else 443)
+        self._known |= {names.ADDRESS: url.hostname or "", names.PORT: port}
         self._span().set_attributes({**self._known, names.STREAM: request.stream})
 
     def events(self, batch: Sequence[object]) -> None:

@@ -136,11 +136,12 @@ class Plain(Parrot):
     """Send what it is told to."""
 
     def __init__(self, body: bytes = b"{}", path: str = "/say", method: str = "POST", **headers: str) -> None:
-        self.request = Request(method, path, {name.replace("_", "-"): value for name, value in headers.items()}, body)
+        fields = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.request, self.path = Request(method, "http://parrot.invalid", fields, body), path
 
     @hookimpl
     def build_request(self, endpoint: providerkit.Endpoint) -> Request:
-        return attrs.evolve(self.request, url=endpoint.url(self.request.url))
+        return attrs.evolve(self.request, url=endpoint.url(self.path))
 
 
 @pytest.mark.parametrize(
