@@ -179,10 +179,10 @@ class Exchange:
             events = await answer.next()
             if self._transcript.add(events):
                 watch.content()
-        if answer.finished:
-            await self.aclose()
         if events and self._observers:
             self._observers.tell("events", tuple(events))
+        if answer.finished:
+            await self.aclose()
         return events or None
 
     async def _send(self, watch: Watch) -> _Answer:

@@ -66,8 +66,13 @@ class Routing:
         if self._ended or self._started is None:
             return
         self._ended = True
-        if self._exchange is not None:
-            await self._exchange.aclose()
+        try:
+            if self._exchange is not None:
+                await self._exchange.aclose()
+        finally:  # it may be cancelled once more
+            self._tell_end()
+
+    def _tell_end(self) -> None:
         if self._transcript.finished:
             self._observers.tell("finish", self._transcript.reply())
         else:

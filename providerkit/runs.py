@@ -158,8 +158,8 @@ class Run:
                 pass
             self._commit()
         finally:
+            self._release()  # first, for closing may be cancelled
             await routing.aclose()
-            self._release()
         return self.reply
 
     def _commit(self) -> None:
@@ -210,8 +210,8 @@ async def _each(run: Run, routing: Routing, pick: Callable[[list[Event]], list[T
                 yield item
         run._commit()
     finally:
+        run._release()  # first, for closing may be cancelled
         await routing.aclose()
-        run._release()
 
 
 def _each_blocking(run: Run, routing: Routing, pick: Callable[[list[Event]], list[T]]) -> Generator[T]:

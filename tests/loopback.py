@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeAlias
 
 import attrs
+
+from providerkit import sync
 
 Handler: TypeAlias = "Callable[[Received, asyncio.StreamWriter], Awaitable[None]]"
 
@@ -32,6 +34,7 @@ class Server:
     connections: int = 0
     requests: list[Received] = attrs.field(factory=list)
     closed: asyncio.Queue[None] = attrs.field(factory=asyncio.Queue)  # an item for each connection that ended
+    open: int = 0  # connections that have not ended
 
 
 @asynccontextmanager
@@ -47,6 +50,7 @@ async def serve(answer: bytes | Handler, **listening: object) -> AsyncIterator[S
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tasks.add(asyncio.current_task())
         server.connections += 1
+        server.open += 1
         try:
             while not writer.is_closing() and (request := await _receive(reader)) is not None:
                 server.requests.append(request)
@@ -61,6 +65,7 @@ async def serve(answer: bytes | Handler, **listening: object) -> AsyncIterator[S
         finally:
             writer.close()
             server.closed.put_nowait(None)
+            server.open -= 1
 
     listener = await asyncio.start_server(talk, "127.0.0.1", 0, **listening)  # type: ignore[arg-type]
     scheme = "https" if listening.get("ssl") else "http"
@@ -72,6 +77,24 @@ async def serve(answer: bytes | Handler, **listening: object) -> AsyncIterator[S
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextmanager
+def serve_elsewhere(answer: bytes | Handler) -> Iterator[Server]:
+    """Serve from another thread, the one that blocking calls run in, so that whoever asks may block."""
+    serving = serve(answer)
+    server = sync.call(serving.__aenter__())
+    try:
+        yield server
+    finally:
+        sync.call(serving.__aexit__(None, None, None))
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Let others work until something holds; the limit only makes a failure of what never does."""
+    async with asyncio.timeout(60):
+        while not holds():  # noqa: ASYNC110 - what is waited for sets no event
+            await asyncio.sleep(0)
 
 
 async def _while_connected(reader: asyncio.StreamReader, answering: Awaitable[None]) -> None:
