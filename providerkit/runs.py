@@ -54,6 +54,7 @@ class Run:
         # Weakly, so that leaving a loop early ends the iterator while the Run is kept.
         self._iterator: Callable[[], object] = lambda: None
         self._routing: Callable[[], Routing | None] = lambda: None
+        self._blocking: sync.Iteration[list[Event]] | None = None
         self._transcript = Transcript()
         self._prepared = prepare(self._history(), None)
 
@@ -92,6 +93,8 @@ class Run:
 
     def close(self) -> None:
         """End a blocking iteration and close its connection; the Run can't be started any more."""
+        if self._is_inherited():
+            return
         self._started = True
         self._check_nobody_waits()
         iterator = self._iterator()
@@ -99,9 +102,13 @@ class Run:
             raise RunConsumed("this Run is iterated by async code; close it there with `await run.aclose()`")
         if isinstance(iterator, GeneratorType):
             iterator.close()
+        if self._blocking is not None:
+            self._blocking.close()
 
     async def aclose(self) -> None:
         """End the iteration and close its connection; the Run can't be started any more."""
+        if self._is_inherited():
+            return
         self._check_nobody_waits()
         iterator = self._iterator()
         if isinstance(iterator, AsyncGeneratorType):
@@ -136,14 +143,17 @@ class Run:
         if waits:
             raise RunConsumed("another task or thread waits for this Run; cancel that one to end it")
 
+    def _is_inherited(self) -> bool:
+        """Tell whether this is a fork, and the Run its parent's, where it goes on."""
+        return self._pid != os.getpid()
+
     def _history(self) -> tuple[Message, ...]:
         return self._messages if self._conversation is None else (*self._conversation.messages, *self._messages)
 
     def _start(self, *, collected: bool = False) -> Routing:
         if self._started:
             raise RunConsumed("this Run has been started already; call run() again for another answer")
-        if self._pid != os.getpid():
-            raise RunConsumed("this Run was made before a fork; make it anew in this process")
+        sync.check_process(self._pid)
         if self._conversation is not None:
             self._conversation._begin(self)
         self._prepared = self._prepare(self._history(), self._prepared)
@@ -178,7 +188,9 @@ class Run:
         return iterator
 
     def _is_abandoned(self) -> bool:
-        """Tell whether nothing goes on with this, though its event loop may not have closed it yet."""
+        """Tell whether nothing goes on with this here, though its event loop may not have closed it yet."""
+        if self._is_inherited():
+            return True
         return self._routing() is None or (self._iterated and self._iterator() is None)
 
 
@@ -216,7 +228,8 @@ async def _each(run: Run, routing: Routing, pick: Callable[[list[Event]], list[T
 
 def _each_blocking(run: Run, routing: Routing, pick: Callable[[list[Event]], list[T]]) -> Generator[T]:
     try:
-        with closing(sync.iterate(routing)) as batches:
+        run._blocking = sync.Iteration(routing)
+        with closing(iter(run._blocking)) as batches:
             for batch in batches:
                 yield from pick(batch)
         run._commit()

@@ -29,25 +29,22 @@ class LoopThread:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self._started = threading.Event()
+        self.loop = asyncio.new_event_loop()
+        self.is_stopping = False
+        self._stop = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="providerkit", daemon=True)
-        self._thread.start()
-        self._started.wait()
         atexit.register(self.stop)
+        self._thread.start()
 
     def _run(self) -> None:
-        asyncio.run(self._serve())
-
-    async def _serve(self) -> None:
-        self.loop = asyncio.get_running_loop()
-        self._stopping = asyncio.Event()
-        self._started.set()
-        await self._stopping.wait()
+        with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
+            runner.run(self._stop.wait())
 
     def stop(self) -> None:
         """Cancel what runs, close what is open, and wait for it."""
-        if self._thread.is_alive() and self.pid == os.getpid():
-            self.loop.call_soon_threadsafe(self._stopping.set)
+        if self.is_alive() and self.pid == os.getpid():
+            self.is_stopping = True
+            self.loop.call_soon_threadsafe(self._stop.set)
             self._thread.join()
 
     def is_alive(self) -> bool:
@@ -60,20 +57,30 @@ class LoopThread:
 
 
 _thread: LoopThread | None = None
-_lock = threading.Lock()
+_locks: dict[int, threading.Lock] = {}  # by process: in a fork another thread of the parent's may hold its own
 
 
 def loop_thread() -> LoopThread:
     """Give the background thread, started where it is not running in this process."""
     global _thread  # the one thread of the process
-    with _lock:
+    with _locks.setdefault(os.getpid(), threading.Lock()):
         if _thread is None or _thread.pid != os.getpid() or not _thread.is_alive():
             _thread = LoopThread()
         return _thread
 
 
+def check_process(pid: int) -> None:
+    """Raise RunConsumed for what another process has made: its event loop did not come along in the fork."""
+    if pid != os.getpid():
+        raise RunConsumed("this Run was made before a fork; make it anew in this process")
+
+
 class _Job(Generic[T]):
-    """Run a coroutine on the background loop, and wait for it from another thread."""
+    """Run a coroutine on the background loop, and wait for it from another thread.
+
+    Who waits takes from a SimpleQueue, because an interrupt can't leave one locked; an
+    Event it can, and the loop's thread would stand still at it for ever.
+    """
 
     def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
         self._home = loop_thread()
@@ -82,41 +89,60 @@ class _Job(Generic[T]):
             raise RunConsumed("a blocking call on the event loop's own thread would wait for itself; await it there")
         self._coroutine = coroutine
         self._task: asyncio.Task[T] | None = None
-        self._ended = threading.Event()
+        self._has_ended = False
+        self._ends: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def start(self) -> None:
-        """Start the coroutine; whoever calls this cancels the job where it is interrupted."""
+        """Start the coroutine; whoever calls this ends the job where it is interrupted."""
         self._home.loop.call_soon_threadsafe(self._start)
 
     def _start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._coroutine)
-        self._task.add_done_callback(self._end)
+        self._task.add_done_callback(self._retrieve)
 
-    def _end(self, task: asyncio.Task[T]) -> None:
+    def _retrieve(self, task: asyncio.Task[T]) -> None:
         if not task.cancelled():
             task.exception()  # asyncio complains of one that nobody looks at, and the caller may have left
-        self._ended.set()
+        self._note_end()
+
+    def _note_end(self) -> None:
+        self._has_ended = True
+        self._ends.put(None)
+
+    def _wait(self) -> None:
+        while not self._has_ended:
+            self._ends.get()
+        self._ends.put(None)  # another thread may wait, too
+
+    def check_process(self) -> None:
+        """Raise RunConsumed where this is a fork, in which nothing will ever come."""
+        check_process(self._home.pid)
 
     def result(self) -> T:
-        """Wait for the result."""
-        self._ended.wait()
+        """Wait for the result; raises SystemExit, which ends a thread in silence, where the interpreter exits."""
+        self._wait()
         assert self._task is not None  # it has ended, so it was started
+        if self._task.cancelled() and self._home.is_stopping:
+            raise SystemExit
         return self._task.result()
 
     def cancel(self) -> None:
+        """Ask for the end of the coroutine; a fork has nothing to end, what it inherits is its parent's."""
+        if not self._has_ended and self._home.pid == os.getpid():
+            self._home.loop.call_soon_threadsafe(self._cancel)
+
+    def end(self) -> None:
         """Cancel the coroutine and wait until it has cleaned up."""
-        if self._ended.is_set():
-            return
-        self._home.loop.call_soon_threadsafe(self._cancel)
-        if not self._home.is_current():  # the garbage collector may call from there
-            self._ended.wait()
+        self.cancel()
+        if self._home.pid == os.getpid() and not self._home.is_current():
+            self._wait()
 
     def _cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
         else:  # interrupted before it was started
             self._coroutine.close()
-            self._ended.set()
+            self._note_end()
 
 
 def call(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -126,7 +152,7 @@ def call(coroutine: Coroutine[Any, Any, T]) -> T:
         job.start()
         return job.result()
     finally:
-        job.cancel()
+        job.end()
 
 
 class Batches(Protocol[B]):
@@ -141,17 +167,35 @@ class Batches(Protocol[B]):
         ...
 
 
-def iterate(source: Batches[T]) -> Generator[T]:
-    """Iterate batches from a blocking caller; closing this closes the source, and waits for it."""
-    handover = _Handover(source)
-    job = _Job(handover.run())
-    try:
-        job.start()
-        while batches := handover.take():
-            yield from batches
-        job.result()
-    finally:
-        job.cancel()
+class Iteration(Generic[T]):
+    """Iterate batches from a blocking caller, once.
+
+    Dropping the iterator ends the source and waits for nothing: the garbage collector may
+    drop it, on any thread and whatever locks that holds. `close` waits.
+    """
+
+    def __init__(self, source: Batches[T]) -> None:
+        self._handover = _Handover[T]()
+        self._job = _Job(self._handover.run(source))
+
+    def __iter__(self) -> Generator[T]:
+        try:
+            self._job.start()
+            while batches := self._handover.take():
+                for batch in batches:
+                    yield batch
+                    self._job.check_process()
+            self._job.result()
+        except GeneratorExit:
+            self._job.cancel()
+            raise
+        except BaseException:
+            self._job.end()
+            raise
+
+    def close(self) -> None:
+        """End the source, and wait until it has cleaned up."""
+        self._job.end()
 
 
 class _Handover(Generic[T]):
@@ -160,8 +204,7 @@ class _Handover(Generic[T]):
     Each counter has one writer, so neither side needs a lock.
     """
 
-    def __init__(self, source: Batches[T]) -> None:
-        self._source = source
+    def __init__(self) -> None:
         self._batches: queue.SimpleQueue[T | None] = queue.SimpleQueue()
         self._given = 0
         self._taken = 0
@@ -169,17 +212,17 @@ class _Handover(Generic[T]):
         self._room = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop
 
-    async def run(self) -> None:
+    async def run(self, source: Batches[T]) -> None:
         """Give batches as they come; the end is a None."""
         self._loop = asyncio.get_running_loop()
         try:
-            while (batch := await self._source.next()) is not None:
+            while (batch := await source.next()) is not None:
                 self._given += 1
                 self._batches.put(batch)
                 await self._wait_for_room()
         finally:
             try:
-                await self._source.aclose()
+                await source.aclose()
             finally:
                 self._batches.put(None)
 

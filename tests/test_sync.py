@@ -1,6 +1,7 @@
 """The door between blocking callers and the event loop."""
 
 import asyncio
+import gc
 import os
 import signal
 import threading
@@ -65,30 +66,113 @@ def test_a_blocking_call_on_the_loops_own_thread_is_refused():
 def test_batches_come_whole_and_in_order():
     batches = [[number] for number in range(1000)]
     source = Source(batches)
-    assert list(sync.iterate(source)) == [[number] for number in range(1000)]
+    assert list(sync.Iteration(source)) == [[number] for number in range(1000)]
     assert source.closed
 
 
 def test_an_error_comes_after_the_batches_before_it():
     source = Source([[1], [2]], providerkit.StreamTruncated("cut"))
-    batches = sync.iterate(source)
+    batches = iter(sync.Iteration(source))
     assert [next(batches), next(batches)] == [[1], [2]]
     with pytest.raises(providerkit.StreamTruncated):
         next(batches)
     assert source.closed
 
 
-def test_leaving_early_closes_the_source_before_it_returns():
+def test_closing_an_iteration_closes_the_source_before_it_returns():
     source = Source([[1]], endless=True)
-    batches = sync.iterate(source)
+    iteration = sync.Iteration(source)
+    batches = iter(iteration)
     next(batches)
     batches.close()
+    iteration.close()
+    iteration.close()
     assert source.closed
+
+
+@pytest.mark.parametrize("cycle", [False, True])
+def test_dropping_an_iterator_waits_for_nothing_whatever_locks_are_held(cycle):
+    """The garbage collector drops it in the middle of anything, such as a log record that is being written."""
+    lock = threading.Lock()
+
+    class Locking(Source):
+        async def aclose(self):
+            with lock:
+                await super().aclose()
+
+    source = Locking([[1]], endless=True)
+    held = [iter(sync.Iteration(source))]
+    next(held[0])
+    if cycle:
+        held.append(held)
+    with lock:
+        del held
+        gc.collect()
+    sync.call(source.ended.wait())
+    assert source.closed
+
+
+def test_an_iterator_may_be_dropped_by_another_thread_than_it_was_made_by():
+    source = Source([[1]], endless=True)
+    held = [iter(sync.Iteration(source))]
+    next(held[0])
+    thread = threading.Thread(target=held.clear)
+    thread.start()
+    thread.join()
+    sync.call(source.ended.wait())
+    assert source.closed
+
+
+def test_what_has_not_begun_ends_at_once():
+    source = Source([[1]])
+    iteration = sync.Iteration(source)
+    iteration.close()
+    assert not source.given
+
+
+def test_a_fork_has_no_part_in_what_its_parent_iterates(monkeypatch):
+    source = Source([[1], [2]], endless=True)
+    iteration = sync.Iteration(source)
+    batches = iter(iteration)
+    next(batches)
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    with pytest.raises(providerkit.RunConsumed, match="before a fork"):
+        next(batches)
+    iteration.close()
+    assert not source.closed
+    monkeypatch.undo()
+    iteration.close()
+    assert source.closed
+
+
+def test_who_waits_when_the_interpreter_exits_ends_without_a_word(monkeypatch):
+    home = sync.LoopThread()
+    monkeypatch.setattr(sync, "_thread", home)
+    begun = threading.Event()
+
+    async def wait_forever():
+        begun.set()
+        await asyncio.Event().wait()
+
+    ends = []
+
+    def wait():
+        try:
+            sync.call(wait_forever())
+        except BaseException as error:
+            ends.append(type(error))
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    begun.wait()
+    home.stop()
+    thread.join()
+    assert ends == [SystemExit]
 
 
 def test_the_loop_waits_where_the_caller_does_not_keep_up():
     source = Source([[1]], endless=True)
-    batches = sync.iterate(source)
+    batches = iter(sync.Iteration(source))
     for taken in range(1, 5 * sync.AHEAD):
         next(batches)
         sync.call(answer(None))  # lets the loop run as far as it can
@@ -99,7 +183,7 @@ def test_the_loop_waits_where_the_caller_does_not_keep_up():
 
 def test_the_garbage_collector_may_leave_it_on_the_loops_own_thread():
     source = Source([[1]], endless=True)
-    held = [sync.iterate(source)]
+    held = [iter(sync.Iteration(source))]
     next(held[0])
 
     async def drop():
