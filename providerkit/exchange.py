@@ -157,6 +157,12 @@ class Exchange:
         except (Exception, SystemExit) as raised:  # noqa: BLE001 - the plugin boundary: what was answered stands
             logger.warning("%s: closing raised %s", self._call.route, type(raised).__name__)
 
+    async def abandon(self) -> None:
+        """Let go of what a fork has inherited; this may be under no event loop, so there is no time to tell."""
+        if not self._ended:
+            self._ended = True
+            await self._leave(asyncio.CancelledError())
+
     async def _leave(self, failure: BaseException | None) -> None:
         try:
             if self._answer is not None:

@@ -9,8 +9,10 @@ committed before its end. What is decided is in policy.py; here it is done.
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING
 
+from . import sync
 from .errors import ProviderKitError
 from .events import Event, Restart, Transcript
 from .exchange import Exchange, Observers, told
@@ -27,6 +29,7 @@ class Routing:
 
     def __init__(self, prepared: PreparedCall, transcript: Transcript, *, collected: bool) -> None:
         first = prepared.first
+        self._pid = os.getpid()
         self._prepared = prepared
         self._retry, self._clock, self._health = prepared.retry, prepared.clock, prepared.health
         self._transcript = transcript
@@ -51,7 +54,8 @@ class Routing:
         transcript.begin(first.hooks.info.name, first.model.name)
 
     async def next(self) -> list[Event] | None:
-        """Give the next batch of events; None at the end."""
+        """Give the next batch of events; None at the end. Raises RunConsumed in a fork."""
+        sync.check_process(self._pid)
         self.is_waiting = True
         try:
             return await self._next()
@@ -62,15 +66,22 @@ class Routing:
             self.is_waiting = False
 
     async def aclose(self) -> None:
-        """End the run, whether it is at its end or not."""
+        """End the run, whether it is at its end or not; in a fork nobody is told, for it goes on in the parent."""
         if self._ended or self._started is None:
             return
         self._ended = True
+        if self._pid != os.getpid():
+            await self._abandon()
+            return
         try:
             if self._exchange is not None:
                 await self._exchange.aclose()
         finally:  # it may be cancelled once more
             self._tell_end()
+
+    async def _abandon(self) -> None:
+        if self._exchange is not None:
+            await self._exchange.abandon()
 
     def _tell_end(self) -> None:
         if self._transcript.finished:

@@ -9,6 +9,8 @@ imported where it is used: it takes a third of a second, and only who sends need
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import ssl
 import sys
 import weakref
@@ -33,7 +35,7 @@ from .policy import timed_out
 from .wire import Headers, Request, ResponseHead
 
 if TYPE_CHECKING:
-    from aiohttp import BaseConnector, ClientResponse, ClientSession, TCPConnector
+    from aiohttp import AddrInfoType, BaseConnector, ClientResponse, ClientSession, TCPConnector
     from aiohttp.client_reqrep import ConnectionKey
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
@@ -113,7 +115,7 @@ class Connections:
 
 
 async def _pool(connections: int) -> AsyncGenerator[ClientSession]:
-    session = _session(_connector_class()(limit=connections), owned=True)
+    session = _session(_connector_class()(limit=connections, socket_factory=_socket), owned=True)
     try:
         yield session
     finally:
@@ -137,6 +139,35 @@ def _connector_class() -> type[TCPConnector]:
             return await super()._get(key, traces)
 
     return Connector
+
+
+_sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+
+def _socket(address: AddrInfoType) -> socket.socket:
+    family, kind, protocol, *_ = address
+    opened = socket.socket(family, kind, protocol)
+    _sockets.add(opened)
+    return opened
+
+
+def _let_go_of_sockets() -> None:
+    """Put a socket that leads nowhere in place of every inherited one, in a child after a fork.
+
+    While the child has a connection, the parent can't close it. And were the child to close
+    or read it, as the end of its event loop does, that would be felt in the parent: they
+    share an epoll, and the bytes.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nowhere:
+        nowhere.setblocking(False)
+        for inherited in _sockets:
+            if inherited.fileno() >= 0:
+                os.dup2(nowhere.fileno(), inherited.fileno(), inheritable=False)
+    _sockets.clear()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    os.register_at_fork(after_in_child=_let_go_of_sockets)
 
 
 def _session(connector: BaseConnector, *, owned: bool) -> ClientSession:
