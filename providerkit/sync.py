@@ -31,6 +31,7 @@ class LoopThread:
         self.pid = os.getpid()
         self.loop = asyncio.new_event_loop()
         self.is_stopping = False
+        self.tasks: set[asyncio.Task[Any]] = set()  # the loop itself would let the garbage collector have them
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="providerkit", daemon=True)
         atexit.register(self.stop)
@@ -98,9 +99,11 @@ class _Job(Generic[T]):
 
     def _start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._coroutine)
+        self._home.tasks.add(self._task)
         self._task.add_done_callback(self._retrieve)
 
     def _retrieve(self, task: asyncio.Task[T]) -> None:
+        self._home.tasks.discard(task)
         if not task.cancelled():
             task.exception()  # asyncio complains of one that nobody looks at, and the caller may have left
         self._note_end()
