@@ -138,8 +138,8 @@ class Run:
                 waits = iterator.ag_running
             case GeneratorType():
                 waits = iterator.gi_running
-            case _:
-                waits = routing is not None and routing.is_waiting
+            case _:  # a blocking loop that was left is about to end
+                waits = routing is not None and routing.is_waiting and self._blocking is None
         if waits:
             raise RunConsumed("another task or thread waits for this Run; cancel that one to end it")
 

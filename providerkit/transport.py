@@ -166,7 +166,7 @@ def _let_go_of_sockets() -> None:
     _sockets.clear()
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+if hasattr(os, "register_at_fork"):  # pragma: no branch - only Windows has none, where nothing forks
     os.register_at_fork(after_in_child=_let_go_of_sockets)
 
 

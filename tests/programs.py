@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from textwrap import dedent, indent
 
@@ -118,9 +118,10 @@ class Program:
         return line.strip()
 
     def tell(self) -> None:
-        """Let the program go on that waits in `input()`."""
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
+        """Let the program go on that waits in `input()`; one that does not may have ended."""
+        with suppress(BrokenPipeError):
+            self._process.stdin.write("\n")
+            self._process.stdin.flush()
 
     def interrupt(self) -> None:
         self._process.send_signal(signal.SIGINT)
@@ -132,7 +133,7 @@ class Program:
 
     def kill(self) -> None:
         self._process.kill()
-        with self._process:
+        with suppress(BrokenPipeError), self._process:
             pass
 
 

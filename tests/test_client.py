@@ -168,6 +168,36 @@ class TestRun:
                 break
         assert len(run.reply.attempts) == 1  # it has ended, and is not about to
 
+    async def test_leaving_the_run_waits_for_what_a_blocking_loop_within_has_left(self, client):
+        async def drip(request, writer):
+            writer.write(chunked(b'data: "a"\n\n', end=False))
+            await asyncio.Event().wait()
+
+        def leave(run):
+            with run:
+                for _ in run:
+                    break
+            return len(run.reply.attempts)
+
+        async with serve(drip) as server:
+            runs = [client.run("hi", provider=Parrot, base_url=server.base_url) for _ in range(20)]
+            assert [await in_thread(leave, run) for run in runs] == [1] * 20
+            await in_thread(client.close)
+
+    async def test_a_fork_leaves_a_run_to_its_parent(self, ask, monkeypatch):
+        chat = ask(None)
+        run = chat.send("hi")
+        texts = aiter(run)
+        assert await anext(texts) == "Hel"
+        with monkeypatch.context() as fork:
+            fork.setattr(os, "getpid", lambda: -1)
+            run.close()
+            await run.aclose()
+            assert (await chat.send("hi")).text == "Hello"
+            with pytest.raises(providerkit.RunConsumed, match="before a fork"):
+                [text async for text in texts]
+        assert run.reply.attempts == ()
+
     async def test_a_closed_run_is_not_started(self, ask):
         run = ask()
         run.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -438,6 +439,44 @@ async def test_a_run_left_while_it_waits_for_its_next_attempt_is_ended():
             await task
     assert told.facts[-1] == ("error", None)
     assert story(run.reply) == [("parrot/grey", "ServerError")]
+
+
+@pytest.mark.parametrize("answer", [chunked(b'data: "squawk"\n\n', end=False), WHOLE], ids=["open", "whole"])
+async def test_a_fork_can_not_go_on_with_a_run_and_tells_nobody(answer: bytes, monkeypatch: pytest.MonkeyPatch):
+    told = Told()
+
+    class Witness:
+        @hookimpl
+        def observe(self):
+            return told
+
+    async with flock((answer,)) as birds:
+        run = birds.run(extensions=[Witness])
+        texts = aiter(run)
+        assert await anext(texts) == "squawk"
+        monkeypatch.setattr(os, "getpid", lambda: -1)
+        with pytest.raises(providerkit.RunConsumed, match="before a fork"):
+            await anext(texts)
+    assert told.facts[-1][0] == "events"
+
+
+async def test_a_fork_that_ends_while_its_parent_waits_to_try_again_tells_nobody(monkeypatch: pytest.MonkeyPatch):
+    told = Told()
+
+    class Witness:
+        @hookimpl
+        def observe(self):
+            return told
+
+    class Forked(HandClock):
+        async def sleep(self, seconds):
+            monkeypatch.setattr(os, "getpid", lambda: -1)
+            raise asyncio.CancelledError
+
+    async with answering(DOWN) as server, providerkit.Client(clock=Forked()) as client:
+        with pytest.raises(asyncio.CancelledError):
+            await client.run("hi", provider=Macaw, base_url=server.base_url, extensions=[Witness])
+    assert told.facts[-1][0] == "retry"
 
 
 class Choosy(Parrot):

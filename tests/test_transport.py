@@ -20,7 +20,7 @@ from loopback import Handler, Received, chunked, http, reset, serve
 from parrots import Macaw, Parrot
 
 import providerkit
-from providerkit import Limits, Request, Timeouts, hookimpl
+from providerkit import Limits, Request, Timeouts, hookimpl, transport
 from providerkit.transport import Connections, NetworkTransport
 
 EVENT = b'data: "a"\n\n'
@@ -598,3 +598,22 @@ async def test_a_response_knows_its_head_and_where_it_came_from():
             assert b"".join([chunk async for chunk in response.chunks()]) == b"onetwo"
         await connections.close()
     assert (server.requests[0].method, server.requests[0].path) == ("GET", "/?q=1")
+
+
+async def test_what_a_fork_does_to_inherited_sockets_closes_them_quietly(monkeypatch: pytest.MonkeyPatch):
+    """Called here, where nobody else holds them, it lets the server see the end; what is idle or closed, too."""
+    monkeypatch.setattr(transport, "_sockets", weakref.WeakSet())
+
+    async def answer(received: Received, writer: asyncio.StreamWriter) -> None:
+        writer.write(OPEN if received.path == "/say" else ANSWER)
+        await asyncio.Event().wait()
+
+    async with serve(answer) as server, providerkit.Client() as client:
+        texts = aiter(client.run("hi", provider=Parrot, base_url=server.base_url))
+        left = aiter(client.run("hi", provider=Parrot, base_url=server.base_url))
+        assert [await anext(texts), await anext(left)] == ["a", "a"]
+        await left.aclose()
+        await server.closed.get()
+        transport._let_go_of_sockets()
+        await server.closed.get()
+        await texts.aclose()
