@@ -140,6 +140,7 @@ there, here = os.pipe()
 """
     body = body.replace("break", "fork(); break").replace("BREAK", "fork(); break")
     program = host.start(f"{fork}\n{body}\ninput()\nos.write(here, b'.')\nos.waitpid(child, 0)")
+    host.until_begun()
     host.until_closed()
     program.tell()
     assert program.end() == ("", "", 0)
