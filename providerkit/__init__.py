@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         Restart,
         TextDelta,
         ToolCallDelta,
+        ToolResult,
         Usage,
     )
     from .extensions.player import replay
@@ -84,7 +85,7 @@ _MODULES = {
     "ProviderError ProviderKitError QuotaExhausted RateLimited RunConsumed ServerError StreamError StreamMalformed "
     "StreamTruncated TimedOut TransportError UnexpectedContent UnknownExtension UnknownModel UnknownProvider "
     "UnmatchedRequest UnsupportedFeature",
-    "events": "Attempt Event Finish ProviderData ReasoningDelta Reply Restart TextDelta ToolCallDelta Usage",
+    "events": "Attempt Event Finish ProviderData ReasoningDelta Reply Restart TextDelta ToolCallDelta ToolResult Usage",
     "extensions.player": "replay",
     "extensions.recorder": "record",
     "hookspecs": "Observer hookimpl hookspec",
@@ -170,6 +171,7 @@ __all__ = [
     "Tool",
     "ToolCall",
     "ToolCallDelta",
+    "ToolResult",
     "Transport",
     "TransportError",
     "UnexpectedContent",

@@ -163,9 +163,15 @@ class Client:
     async def __aexit__(self, *failure: object) -> None:
         await self.aclose()
 
-    def _ask(self, messages: tuple[Message, ...], options: RunOptions, conversation: Conversation | None = None) -> Run:
+    def _ask(
+        self,
+        messages: tuple[Message, ...],
+        options: RunOptions,
+        conversation: Conversation | None = None,
+        rounds: int = 0,
+    ) -> Run:
         kept = reusable(options)
-        return Run(lambda messages, earlier: self._prepare(messages, kept, earlier), messages, conversation)
+        return Run(lambda messages, earlier: self._prepare(messages, kept, earlier), messages, conversation, rounds)
 
     def _prepare(
         self, messages: tuple[Message, ...], options: RunOptions, earlier: PreparedCall | None = None

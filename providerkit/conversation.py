@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NoReturn
 
 from .calls import RunOptions, check_known, find_route, reusable
-from .errors import RunConsumed
+from .errors import InvalidOption, RunConsumed
 from .messages import Message, Prompt, parse_messages
 from .runs import Run
 
@@ -34,16 +34,24 @@ class Conversation:
         """Give the turns so far, the user's and the assistant's."""
         return tuple(self._messages)
 
-    def send(self, message: Prompt, **options: Unpack[RunOptions]) -> Run:
+    def send(self, message: Prompt, *, rounds: int = 10, **options: Unpack[RunOptions]) -> Run:
         """Ask with all that was said before; `options` are those of `run`, for this send alone.
 
-        `message` may be several, as in `run`: what each of the tools has said, for example.
-        The history is read when the Run starts, and grows by both turns when it has
-        finished; a Run that fails or is abandoned leaves it as it was. Starting a second
-        one while one runs raises RunConsumed; an unknown option is a TypeError.
+        `message` may be several, as in `run`. The history is read when the Run starts, and
+        grows by all turns when it has finished; a Run that fails or is abandoned leaves it
+        as it was. Starting a second one while one runs raises RunConsumed; an unknown option
+        is a TypeError.
+
+        Tools that were made of functions are run where the model asks for them, those of one
+        answer side by side, and it is asked again with what they said: at most `rounds`
+        times, after which its calls are yours, as they are where `rounds` is 0. A tool that
+        raises tells the model so. The Reply is the last answer; `events()` gives a ToolResult
+        for each tool, and `messages` keeps all turns.
         """
         check_known(options, RunOptions, "send")
-        return self._client._ask(parse_messages(message), {**self._options, **options}, self)
+        if not isinstance(rounds, int) or isinstance(rounds, bool) or rounds < 0:
+            raise InvalidOption(f"rounds is {rounds!r}; it takes a whole number, 0 or above", option="rounds")
+        return self._client._ask(parse_messages(message), {**self._options, **options}, self, rounds)
 
     def reset(self) -> None:
         """Forget what was said."""
@@ -76,7 +84,7 @@ class Conversation:
         self._running = run
 
     def _commit(self, run: Run) -> None:
-        self._messages += [*run._messages, run.reply.message]
+        self._messages += [*run._messages, *run._said, run.reply.message]
 
     def _release(self, run: Run) -> None:
         if self._running is run:

@@ -75,6 +75,24 @@ class Finish:
 
 
 @attrs.frozen
+class ToolResult:
+    """Say what a tool has answered to the `call` of a model, which is asked again with it.
+
+    `content` is what the tool returned, as JSON where that was no string; where it `failed`,
+    the error. A Conversation gives this for each tool that it runs.
+    """
+
+    call: ToolCall
+    content: str
+    failed: bool = False
+
+    @property
+    def message(self) -> Message:
+        """Give the message that tells the model."""
+        return Message("tool", self.content, tool_call_id=self.call.id)
+
+
+@attrs.frozen
 class Restart:
     """Say that the answer begins again, on `route` ("provider/model"): what came before is void.
 
@@ -85,7 +103,7 @@ class Restart:
     error: ProviderKitError
 
 
-Event: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | Usage | ProviderData | Restart | Finish
+Event: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | Usage | ProviderData | ToolResult | Restart | Finish
 
 
 @attrs.frozen

@@ -19,6 +19,7 @@ from . import sync
 from .errors import RunConsumed
 from .events import Event, Reply, TextDelta, Transcript
 from .messages import Message
+from .rounds import Rounds
 from .routing import Routing
 
 if TYPE_CHECKING:
@@ -44,16 +45,19 @@ class Run:
         prepare: Callable[[tuple[Message, ...], PreparedCall | None], PreparedCall],
         messages: tuple[Message, ...],
         conversation: Conversation | None = None,
+        rounds: int = 0,
     ) -> None:
         self._prepare = prepare
         self._messages = messages
         self._conversation = conversation
+        self._rounds = rounds
+        self._said: tuple[Message, ...] = ()  # by the model and by tools, before the answer
         self._pid = os.getpid()
         self._started = False
         self._iterated = False
         # Weakly, so that leaving a loop early ends the iterator while the Run is kept.
         self._iterator: Callable[[], object] = lambda: None
-        self._routing: Callable[[], Routing | None] = lambda: None
+        self._routing: Callable[[], Routing | Rounds | None] = lambda: None
         self._blocking: sync.Iteration[list[Event]] | None = None
         self._transcript = Transcript()
         self._prepared = prepare(self._history(), None)
@@ -150,19 +154,27 @@ class Run:
     def _history(self) -> tuple[Message, ...]:
         return self._messages if self._conversation is None else (*self._conversation.messages, *self._messages)
 
-    def _start(self, *, collected: bool = False) -> Routing:
+    def _start(self, *, collected: bool = False) -> Routing | Rounds:
         if self._started:
             raise RunConsumed("this Run has been started already; call run() again for another answer")
         sync.check_process(self._pid)
         if self._conversation is not None:
             self._conversation._begin(self)
-        self._prepared = self._prepare(self._history(), self._prepared)
-        routing = Routing(self._prepared, self._transcript, collected=collected)
+        routing = self._take_rounds(collected) if self._rounds else self._route((), collected)
         self._routing = weakref.ref(routing)
         self._started = True
         return routing
 
-    async def _collect(self, routing: Routing) -> Reply:
+    def _take_rounds(self, collected: bool) -> Rounds:
+        tools = self._prepared.first.chat.tools
+        return Rounds(lambda said: self._route(said, collected), self._transcript, tools, self._rounds)
+
+    def _route(self, said: tuple[Message, ...], collected: bool) -> Routing:
+        self._said = said
+        self._prepared = self._prepare((*self._history(), *said), self._prepared)
+        return Routing(self._prepared, self._transcript, collected=collected)
+
+    async def _collect(self, routing: Routing | Rounds) -> Reply:
         try:
             while await routing.next() is not None:
                 pass
@@ -215,7 +227,7 @@ def _all(batch: list[Event]) -> list[Event]:
     return batch
 
 
-async def _each(run: Run, routing: Routing, pick: Callable[[list[Event]], list[T]]) -> AsyncGenerator[T]:
+async def _each(run: Run, routing: Routing | Rounds, pick: Callable[[list[Event]], list[T]]) -> AsyncGenerator[T]:
     try:
         while (batch := await routing.next()) is not None:
             for item in pick(batch):
@@ -226,7 +238,7 @@ async def _each(run: Run, routing: Routing, pick: Callable[[list[Event]], list[T
         await routing.aclose()
 
 
-def _each_blocking(run: Run, routing: Routing, pick: Callable[[list[Event]], list[T]]) -> Generator[T]:
+def _each_blocking(run: Run, routing: Routing | Rounds, pick: Callable[[list[Event]], list[T]]) -> Generator[T]:
     try:
         run._blocking = sync.Iteration(routing)
         with closing(iter(run._blocking)) as batches:
