@@ -2,6 +2,7 @@
 
 import ast
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -115,3 +116,32 @@ def test_no_import_is_relative_to_two_packages_up():
 
 def test_no_module_has_a_name_that_says_nothing():
     assert {"utils.py", "base.py", "common.py", "constants.py", "helpers.py"}.isdisjoint(path.name for path in MODULES)
+
+
+def constants(path):
+    """Give every string that a module's code holds, its docstrings and the help of its commands aside."""
+    tree = ast.parse(path.read_text("utf-8"))
+    words = {
+        node.body[0].value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):  # what commands tell: help=..., epilog=examples(...), "try: pip install ..."
+        if isinstance(node, ast.keyword) and node.arg in {"help", "epilog"}:
+            words |= set(ast.walk(node.value))
+    return {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in words
+    }
+
+
+def test_the_core_has_learned_no_provider():
+    infos = [providerkit.provider(name).info for name in providerkit.providers()]
+    hosts = {urlsplit(url).hostname for info in infos for url in (info.url, info.default_base_url) if url}
+    learned = {info.name for info in infos} | {info.api_key_env for info in infos} | hosts
+    learned -= {None, "127.0.0.1"}  # loopback is nobody's
+    assert len(infos) > 10
+    for path in MODULES:
+        assert constants(path).isdisjoint(learned), path

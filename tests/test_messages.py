@@ -94,7 +94,7 @@ def test_what_is_passed_is_not_changed():
         ("", "there is no message to send; pass a non-empty string or list"),
         (" \n", "there is no message to send; pass a non-empty string or list"),
         ([], "there is no message to send; pass a non-empty string or list"),
-        (iter([]), "there is no message to send; pass a non-empty string or list"),
+        (range(0), "there is no message to send; pass a non-empty string or list"),
         (None, "messages is NoneType; pass a string, a Message, or a list of messages"),
         (5, "messages is int; pass a string, a Message, or a list of messages"),
         (b"hi", "messages is bytes; pass a string, a Message, or a list of messages"),
