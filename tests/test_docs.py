@@ -121,7 +121,7 @@ with providerkit.sandbox(Served) as base_url:
 
 def test_the_test_that_a_page_shows_passes(tmp_path):
     provider, *others = [block.text for block, _ in examples(page("writing-a-provider.md"))]
-    [shown] = [text for text in others if "def test_" in text]
+    [shown] = [text for text in others if "def test_" in text and "mocked" in text]
     (tmp_path / "test_parrot.py").write_text(f"{provider}\n{shown}", "utf-8")
     program = [sys.executable, "-m", "pytest", "-q", "-o", "asyncio_mode=auto", "-p", "no:cacheprovider", str(tmp_path)]
     done = subprocess.run(program, capture_output=True, text=True, check=False, env=environment(), cwd=tmp_path)

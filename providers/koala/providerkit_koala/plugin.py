@@ -67,6 +67,8 @@ class Koala(AsyncGeneratorProvider, ProviderModelMixin):
     default_model: ClassVar[str] = "gpt-4o-mini"
     models: ClassVar[list[str]] = ["gpt-4o-mini", "gpt-4o", "claude-3.7-sonnet"]
 
+    wire_ids: ClassVar[tuple[str, ...]] = ("Visitor-ID",)  # new with every request, which its tests allow
+
     def __init__(self, dialect: str | None = None, *, path: str = PATH) -> None:
         if dialect is not None and dialect not in DIALECTS:
             raise InvalidOption(f"dialect is {dialect!r}; it is one of {', '.join(DIALECTS)}", option="dialect")
