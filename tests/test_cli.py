@@ -59,7 +59,10 @@ async def test_python_does_not_complain_of_it_again_at_its_exit(unwritable, argu
         (["chat", "--model"], "Option '--model' requires an argument. See: providerkit chat --help"),
         (["run", "--json=1"], "Option '--json' does not take a value. See: providerkit run --help"),
         (["--version=1"], "Option '--version' does not take a value. See: providerkit --help"),
-        (["zzz"], "No such command 'zzz'. There are: run, chat, models, providers, keys, doctor, sandbox. See: "),
+        (
+            ["zzz"],
+            "No such command 'zzz'. There are: run, chat, models, providers, keys, doctor, sandbox, check. See: ",
+        ),
         (["--verison"], "No such option '--verison'. Did you mean '--version'? See: providerkit --help"),
         (["run", "--sandbxo"], "No such option '--sandbxo'. Did you mean '--sandbox'? See: providerkit run --help"),
         (
@@ -158,7 +161,7 @@ def test_the_module_is_the_command(program, monkeypatch, capsys):
     )
 
 
-COMMANDS = ("", "run", "chat", "models", "providers", "keys", "keys list", "doctor", "sandbox")
+COMMANDS = ("", "run", "chat", "models", "providers", "keys", "keys list", "doctor", "sandbox", "check")
 
 
 def examples():

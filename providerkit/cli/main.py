@@ -19,7 +19,8 @@ import providerkit
 from .options import examples, told
 from .terminal import one_line
 
-COMMANDS = ("run", "chat", "models", "providers", "keys", "doctor", "sandbox")  # each in the module of its name
+# Each in the module of its name.
+COMMANDS = ("run", "chat", "models", "providers", "keys", "doctor", "sandbox", "check")
 
 
 class Commands(click.Group):
