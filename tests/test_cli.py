@@ -61,7 +61,7 @@ async def test_python_does_not_complain_of_it_again_at_its_exit(unwritable, argu
         (["--version=1"], "Option '--version' does not take a value. See: providerkit --help"),
         (
             ["zzz"],
-            "No such command 'zzz'. There are: run, chat, models, providers, keys, doctor, sandbox, check. See: ",
+            "No such command 'zzz'. There are: run, chat, models, providers, keys, doctor, sandbox, check, new. See: ",
         ),
         (["--verison"], "No such option '--verison'. Did you mean '--version'? See: providerkit --help"),
         (["run", "--sandbxo"], "No such option '--sandbxo'. Did you mean '--sandbox'? See: providerkit run --help"),
@@ -161,7 +161,7 @@ def test_the_module_is_the_command(program, monkeypatch, capsys):
     )
 
 
-COMMANDS = ("", "run", "chat", "models", "providers", "keys", "keys list", "doctor", "sandbox", "check")
+COMMANDS = ("", "run", "chat", "models", "providers", "keys", "keys list", "doctor", "sandbox", "check", "new")
 
 
 def examples():
@@ -186,7 +186,7 @@ async def test_an_example_works(example, tmp_path):
     environment = os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "HOME": str(tmp_path)}
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), asyncio.subprocess.PIPE)
     process = await asyncio.create_subprocess_shell(
-        f"exec {example}" if "|" not in example else example, env=environment, **pipes
+        f"exec {example}" if "|" not in example else example, env=environment, cwd=tmp_path, **pipes
     )
     process.stdin.close()
     output = await process.stdout.readline()

@@ -39,7 +39,7 @@ CHECKS = {name: check for name, check in vars(ProviderContract).items() if name.
 
 
 class TestParrot(ProviderContract):
-    """Hold the provider of the template to it."""
+    """What `providerkit new` writes."""
 
     provider = Parrot
 

@@ -20,7 +20,7 @@ from .options import examples, told
 from .terminal import one_line
 
 # Each in the module of its name.
-COMMANDS = ("run", "chat", "models", "providers", "keys", "doctor", "sandbox", "check")
+COMMANDS = ("run", "chat", "models", "providers", "keys", "doctor", "sandbox", "check", "new")
 
 
 class Commands(click.Group):
