@@ -21,6 +21,7 @@ from parrots import Macaw
 import providerkit
 from providerkit import extensions, plugins
 from providerkit.discovery import EXTENSIONS
+from providerkit.extensions.cache import Cache
 from providerkit.extensions.cost import Cost
 from providerkit.extensions.limit import Limit
 from providerkit.extensions.log import Log
@@ -115,6 +116,19 @@ async def test_each_sees_a_run_and_leaves_its_answer_as_it_is(watching: Watching
         client.close()
     assert told(reply) == told(plain)
     assert {name: watching.seen(name) for name in OURS} == {name: int(name in order) for name in OURS}
+
+
+@pytest.mark.parametrize("turn", [list, lambda named: named[::-1]], ids=["in order", "reversed"])
+async def test_a_cache_and_a_cassette_stand_beside_them(watching: Watching, asked, turn, tmp_path: Path):
+    cassette = tmp_path / "cassette.jsonl"
+    others = [*(getattr(watching, name) for name in OURS), Cache(tmp_path / "cache.sqlite")]
+    plain = await providerkit.run("Hello", **asked)
+    recorded = await providerkit.run("Hello", **asked, extensions=turn([*others, providerkit.record(cassette)]))
+    cached = await providerkit.run("Hello", **asked, extensions=turn(others))
+    replayed = await providerkit.run("Hello", **asked, extensions=turn([*others[:-1], providerkit.replay(cassette)]))
+    assert [reply.attempts[0].source for reply in (recorded, cached, replayed)] == ["network", "cache", "cassette"]
+    assert {reply.text for reply in (plain, recorded, cached, replayed)} == {plain.text}
+    assert (watching.seen("log"), watching.seen("trace")) == (3, 3)
 
 
 @pytest.mark.parametrize("order", ORDERS[-2:], ids="-".join)
