@@ -14,6 +14,7 @@ import os
 import queue
 import threading
 from collections.abc import Coroutine, Generator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, Protocol, TypeVar
 
 from .errors import RunConsumed
@@ -38,8 +39,16 @@ class LoopThread:
         self._thread.start()
 
     def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
-            runner.run(self._stop.wait())
+        """Run the loop until it is stopped; no Runner, which ends a loop by a thread that Python 3.12 lacks at exit."""
+        executor = ThreadPoolExecutor(thread_name_prefix="providerkit")
+        self.loop.set_default_executor(executor)
+        try:
+            self.loop.run_until_complete(self._stop.wait())
+            self.loop.run_until_complete(_cancel_all())
+            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        finally:
+            executor.shutdown()
+            self.loop.close()
 
     def stop(self) -> None:
         """Cancel what runs, close what is open, and wait for it."""
@@ -55,6 +64,14 @@ class LoopThread:
     def is_current(self) -> bool:
         """Tell whether the caller is on the loop's own thread."""
         return threading.current_thread() is self._thread
+
+
+async def _cancel_all() -> None:
+    """End all other tasks of the loop."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 _thread: LoopThread | None = None

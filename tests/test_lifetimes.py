@@ -75,6 +75,10 @@ asyncio.run(inside())
 kept.append(iter(ask()))
 print(next(kept[2]))
 """,
+    "a host that has to be looked up": """
+named = base_url.replace("127.0.0.1", "localhost")
+print(providerkit.run("hi", provider="koala", base_url=named).result().text)
+""",
     "runs never started": "print(ask(), ask().events(), aiter(ask()), iter(ask()))",
     "a client of its own, async and blocking": """
 async def inside():
