@@ -60,13 +60,15 @@ class TextPart:
 class ImagePart:
     """Hold one image of a message: a `url` (http, https or data), or `data` with its `media_type`.
 
-    `data` are the bytes of the file, `media_type` is "image/png", say. Raises
-    InvalidMessages where both are given, or neither.
+    `data` are the bytes of the file, `media_type` is "image/png", say. `detail` says how
+    closely to look, in the provider's words; those without any leave it out. Raises
+    InvalidMessages where url and data are given, or neither.
     """
 
     url: str | None = None
     data: bytes | None = attrs.field(default=None, repr=False)
     media_type: str | None = None
+    detail: str | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         if (self.url is None) == (self.data is None):
@@ -77,6 +79,8 @@ class ImagePart:
             raise InvalidMessages(f"the data of an ImagePart is {type(self.data).__name__}; it must be bytes")
         if self.data is not None and self.media_type is None:
             raise InvalidMessages("an ImagePart with data needs its media_type, as in 'image/png'")
+        if self.detail is not None:
+            _checked_text(self.detail, "the detail of an ImagePart")
 
 
 Part: TypeAlias = TextPart | ImagePart
@@ -296,13 +300,15 @@ def _parse_content(content: object) -> Any:
 
 def _parse_part(part: object) -> Part:
     match part:
-        case {"type": "text", "text": text}:
+        case {"type": "text", "text": text, **others} if not any(others.values()):
             return TextPart(text)
-        case {"type": "image_url", "image_url": {"url": str(url)}}:
-            return ImagePart(url)
+        case {"type": "image_url", "image_url": {"url": str(url), **others}, **more} if not any(more.values()):
+            detail: Any = others.pop("detail", None)
+            if not any(others.values()):
+                return ImagePart(url, detail=detail)
     raise InvalidMessages(
         'a part of its content is neither {"type": "text", "text": ...} nor '
-        '{"type": "image_url", "image_url": {"url": ...}}'
+        '{"type": "image_url", "image_url": {"url": ...}}, with "detail" at most'
     )
 
 

@@ -28,7 +28,7 @@ from providerkit.messages import FEATURES, OPTIONS, parse_messages
 HI = Message("user", "hi")
 CALL = ToolCall("1", "f", "{}")
 WIRE_CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-PICTURE = ImagePart("https://a/b.png")
+PICTURE = ImagePart("https://a/b.png", detail="high")
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ PICTURE = ImagePart("https://a/b.png")
                     "role": "user",
                     "content": [
                         {"type": "text", "text": "a"},
-                        {"type": "image_url", "image_url": {"url": "https://a/b.png"}},
+                        {"type": "image_url", "image_url": {"url": "https://a/b.png", "detail": "high"}},
                         TextPart("b"),
                     ],
                 }
@@ -132,6 +132,14 @@ def test_what_is_no_chat_is_refused(prompt, said):
         ({"role": "user", "content": [{"type": "video"}]}, '{"type": "text", "text": ...}'),
         ({"role": "user", "content": [{"type": "text"}]}, "a part of its content is neither"),
         ({"role": "user", "content": [{"type": "text", "text": 5}]}, "a text part is int, not a string"),
+        (
+            {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://a/b", "size": 1}}]},
+            "a part of its content is neither",
+        ),
+        (
+            {"role": "user", "content": [{"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}]},
+            "a part of its content is neither",
+        ),
         (
             {"role": "user", "content": [{"type": "image_url", "image_url": {"url": 5}}]},
             "a part of its content is neither",
@@ -206,7 +214,8 @@ def test_a_message_tells_whether_it_has_an_image():
 
 
 def test_the_data_of_an_image_shows_in_no_repr():
-    assert repr(ImagePart(data=b"MARKED", media_type="image/png")) == "ImagePart(url=None, media_type='image/png')"
+    image = ImagePart(data=b"MARKED", media_type="image/png")
+    assert repr(image) == "ImagePart(url=None, media_type='image/png', detail=None)"
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,8 @@ def _content(message: Message) -> str | list[dict[str, Any]] | None:
 def _part(part: Part) -> dict[str, Any]:
     if isinstance(part, TextPart):
         return {"type": "text", "text": part.text}
-    return {"type": "image_url", "image_url": {"url": _image_url(part)}}
+    detail = {} if part.detail is None else {"detail": part.detail}
+    return {"type": "image_url", "image_url": {"url": _image_url(part)} | detail}
 
 
 def _image_url(part: ImagePart) -> str:

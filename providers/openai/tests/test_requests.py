@@ -102,11 +102,13 @@ def test_an_answer_that_is_to_come_whole_is_asked_for_without_options_of_streams
 
 def test_images_are_addresses_or_data():
     image = ImagePart(data=b"\x89PNG", media_type="image/png")
-    body = body_of(Message("user", [TextPart("What is it?"), image, ImagePart("https://x.example/y.png")]))
+    body = body_of(
+        Message("user", [TextPart("What is it?"), image, ImagePart("https://x.example/y.png", detail="low")])
+    )
     assert body["messages"][0]["content"] == [
         {"type": "text", "text": "What is it?"},
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}},
-        {"type": "image_url", "image_url": {"url": "https://x.example/y.png"}},
+        {"type": "image_url", "image_url": {"url": "https://x.example/y.png", "detail": "low"}},
     ]
 
 
