@@ -18,7 +18,7 @@ import attrs
 from . import sync
 from .errors import RunConsumed
 from .events import Event, Reply, TextDelta, Transcript
-from .messages import Message
+from .messages import Message, Tool
 from .rounds import Rounds
 from .routing import Routing
 
@@ -160,13 +160,13 @@ class Run:
         sync.check_process(self._pid)
         if self._conversation is not None:
             self._conversation._begin(self)
-        routing = self._take_rounds(collected) if self._rounds else self._route((), collected)
+        tools = self._prepared.first.chat.tools if self._rounds else ()
+        routing = self._take_rounds(tools, collected) if tools else self._route((), collected)
         self._routing = weakref.ref(routing)
         self._started = True
         return routing
 
-    def _take_rounds(self, collected: bool) -> Rounds:
-        tools = self._prepared.first.chat.tools
+    def _take_rounds(self, tools: tuple[Tool, ...], collected: bool) -> Rounds:
         return Rounds(lambda said: self._route(said, collected), self._transcript, tools, self._rounds)
 
     def _route(self, said: tuple[Message, ...], collected: bool) -> Routing:

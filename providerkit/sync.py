@@ -209,7 +209,7 @@ class Iteration(Generic[T]):
         except GeneratorExit:
             self._job.cancel()
             raise
-        except BaseException:
+        except BaseException:  # an interrupt of the caller's, too, ends the source before it goes on
             self._job.end()
             raise
 

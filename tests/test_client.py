@@ -501,8 +501,10 @@ class TestClient:
             await run
 
     async def test_a_client_that_did_nothing_closes(self):
-        async with providerkit.Client():
+        async with providerkit.Client() as client:
             pass
+        with pytest.raises(providerkit.ConfigurationError, match="this Client is closed"):
+            client.run("hi", provider=Parrot)
 
     async def test_its_settings_hold_where_a_run_has_none(self, server):
         seen = []

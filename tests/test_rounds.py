@@ -169,6 +169,13 @@ async def test_a_tool_without_a_function_is_the_callers():
     assert [call.name for call in reply.tool_calls] == ["weather"]
 
 
+async def test_calls_of_tools_that_nobody_gave_are_the_callers():
+    async with talk(asks(ROME), tools=[]) as rome:
+        reply = await rome.chat.send("?")
+        assert len(rome.server.log) == 1
+    assert [call.name for call in reply.tool_calls] == ["weather"]
+
+
 async def test_a_run_without_a_conversation_runs_no_tool():
     server = FaultServer(asks(ROME))
     async with server as url:

@@ -85,7 +85,7 @@ class Limit:
         try:
             with pause_clocks():
                 await self._clock.sleep(seconds)
-        except BaseException:
+        except BaseException:  # cancelled, as a rule: what was not sent must not count
             self._take(request.url, -1, -guess)
             raise
 
