@@ -13,13 +13,13 @@ the bytes were cut.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from .errors import StreamMalformed, StreamTruncated, UnexpectedContent
 from .events import Event, Finish, ToolCallDelta
 from .jsonlines import JSONLinesDecoder
-from .sse import Record, SSEDecoder
+from .sse import SSEDecoder
 from .wire import Decoder, ResponseHead, loads
 
 ParseEvent: TypeAlias = Callable[[bytes, str], Iterable[Event]]
@@ -29,31 +29,27 @@ ParseValue: TypeAlias = Callable[[Any], Iterable[Event]]
 _BOM = b"\xef\xbb\xbf"
 
 
-# What cuts records out of bytes, and what gives those that the end of the bytes completes.
-_Cut: TypeAlias = Callable[[bytes], list[Any]]
-_CutLast: TypeAlias = Callable[[], list[Any]]
-
-
-# Told by their identity, so that nothing a plugin gives is taken for them.
-_DONE: list[Event] = []
-_NOTHING: list[Event] = []
-
-
 class _Records:
     """Hold the laws that EventStream and JSONLines share.
 
-    `parse` makes events of one record; _DONE where the record says that all is done,
-    _NOTHING where it is but a sign of life. The first finish reason is held back, since
-    deltas and usage may follow it.
+    `cut` cuts records out of bytes, and `cut_last` gives those that the end of the bytes
+    completes; the first two fields of each are its data and its type. The first finish
+    reason is held back, since deltas and usage may follow it.
     """
 
     def __init__(
-        self, cut: _Cut, cut_last: _CutLast, parse: Callable[[Any], Iterable[Event]], end: Finish | None
+        self,
+        cut: Callable[[bytes], Sequence[tuple[Any, ...]]],
+        cut_last: Callable[[], Sequence[tuple[Any, ...]]],
+        parse: ParseEvent,
+        end: Finish | None,
+        done: bytes | None,
     ) -> None:
         self._cut = cut
         self._cut_last = cut_last
         self._parse = parse
         self._end = end
+        self._mark = done
         self._finish: Finish | None = None
         self._error: Exception | None = None
         self._seen = False
@@ -93,24 +89,25 @@ class _Records:
         if self._error is not None:
             raise self._error
 
-    def _collect(self, records: list[Any]) -> list[Event]:
+    def _collect(self, records: Sequence[tuple[Any, ...]]) -> list[Event]:
+        """Make events of records; all that is done for every one of a stream stands in this loop."""
         events: list[Event] = []
-        parse = self._parse
+        parse, mark = self._parse, self._mark
         try:
             for record in records:
+                data, kind = record[0], record[1]
                 if self._done:
                     break
-                parsed = parse(record)
-                if parsed is _DONE:
+                if data == mark:
                     events.append(self._end_of_wire())
-                elif parsed is not _NOTHING:
+                elif data or kind != "message":
                     self._seen = True
-                    for event in parsed:
-                        kind = type(event)
-                        if kind is Finish:
-                            self._finish = self._finish or event  # type: ignore[assignment]  # kind says which
+                    for event in parse(data, kind):
+                        if type(event) is Finish:
+                            self._finish = self._finish or event
                         else:
-                            self._called_tool |= kind is ToolCallDelta
+                            if type(event) is ToolCallDelta:
+                                self._called_tool = True
                             events.append(event)
         except Exception as error:  # noqa: BLE001 - the plugin boundary; it is raised by the next call
             self._error = error
@@ -150,16 +147,8 @@ class EventStream(_Records):
     """
 
     def __init__(self, parse: ParseEvent, end: Finish | None = None, done: bytes | None = b"[DONE]") -> None:
-        def parse_record(record: Record) -> Iterable[Event]:
-            kind, data = record[0], record[1]
-            if data == done:
-                return _DONE
-            if not data and kind == "message":
-                return _NOTHING
-            return parse(data, kind)
-
         decoder = SSEDecoder()
-        super().__init__(decoder.records, decoder.last_records, parse_record, end)
+        super().__init__(decoder.records, decoder.last_records, parse, end, done)
 
 
 class JSONLines(_Records):
@@ -170,7 +159,13 @@ class JSONLines(_Records):
 
     def __init__(self, parse: ParseValue, end: Finish | None = None) -> None:
         decoder = JSONLinesDecoder()
-        super().__init__(decoder.feed, decoder.close, lambda line: parse(loads(line)), end)
+        super().__init__(
+            lambda data: [(line, "message") for line in decoder.feed(data)],
+            lambda: [(line, "message") for line in decoder.close()],
+            lambda line, kind: parse(loads(line)),
+            end,
+            None,
+        )
 
 
 class JSONBody:

@@ -42,8 +42,8 @@ class ServerSentEvent:
         return self.data.decode("utf-8", "replace")
 
 
-# The fields of a ServerSentEvent, in their order.
-Record: TypeAlias = tuple[str, bytes, str, int | None, bool]
+# Data, type, id, retry and unterminated of an event: a tuple takes a fifth of the time of a ServerSentEvent.
+Record: TypeAlias = tuple[bytes, str, str, int | None, bool]
 
 
 class SSEDecoder:
@@ -61,6 +61,7 @@ class SSEDecoder:
     def __init__(self) -> None:
         self._tail: list[bytes] = []  # pieces of the line that has no end yet
         self._at_start = True  # a byte order mark may still come
+        self._between = False  # no event is begun, and nothing is waited for but the next one
         self._skip_newline = False  # the last line ended with CR, an LF belongs to it
         self._data: list[bytes] = []
         self._packed = 0  # the first so many items of it are many lines each
@@ -70,19 +71,17 @@ class SSEDecoder:
 
     def feed(self, data: bytes) -> list[ServerSentEvent]:
         """Take bytes, cut anywhere; give the events they complete."""
-        return [ServerSentEvent(*record) for record in self.records(data)]
+        return [_event(*record) for record in self.records(data)]
 
     def close(self) -> list[ServerSentEvent]:
         """Take the end of the bytes; give the event that lacks its blank line, if any."""
-        return [ServerSentEvent(*record) for record in self.last_records()]
+        return [_event(*record) for record in self.last_records()]
 
     def records(self, data: bytes) -> list[Record]:
         """Do what `feed` does, and give the fields of the events: decoders need no more."""
-        if self._at_start or self._skip_newline:
-            data = self._trim(data)
-        if self._data or self._event or self._retry is not None or b"\r" in data:
-            return self._read_lines(data)
-        return self._read_blocks(data)
+        if self._between:
+            return self._read_blocks(data)
+        return self._read_lines(self._trim(data))
 
     def last_records(self) -> list[Record]:
         """Do what `close` does, and give the fields of the event."""
@@ -94,19 +93,20 @@ class SSEDecoder:
         return records
 
     def _read_blocks(self, data: bytes) -> list[Record]:
-        """Read whole events, where none is begun and lines end with LF: most are one line of data each."""
-        if b"\n" not in data:
-            if data:
-                self._tail.append(data)
-            return []
-        data = self._take_tail(data)
-        end = data.rfind(b"\n\n") + 2
-        if end > 1 and data.startswith(b"data: "):
+        """Read whole events of one line of data, ended by LF, as most are; give the others to `_read_lines`."""
+        whole = data.endswith(b"\n\n")
+        if self._tail or not whole:
+            if b"\n" not in data:
+                return self._read_lines(data)
+            data = self._take_tail(data)
+        end = len(data) if whole else data.rfind(b"\n\n") + 2
+        if data.startswith(b"data: ") and end > 1 and b"\r" not in data:
             texts = data[6 : end - 2].split(b"\n\ndata: ")
-            if data.count(b"\n", 0, end) == 2 * len(texts):
+            if b"\n" not in b"".join(texts):
                 last_id = self._id
-                self._read_lines(data[end:])  # the beginning of an event, at most
-                return [("message", text, last_id, None, False) for text in texts]
+                if not whole:
+                    self._read_lines(data[end:])  # the beginning of an event, at most
+                return [(text, "message", last_id, None, False) for text in texts]
         return self._read_lines(data)
 
     def _read_lines(self, data: bytes) -> list[Record]:
@@ -123,9 +123,11 @@ class SSEDecoder:
         records = self._read(lines)
         if self._data and len(self._data) - self._packed > _MANY:
             self._pack()
+        self._between = not (self._data or self._event or self._retry is not None or self._skip_newline)
         return records
 
     def _trim(self, data: bytes) -> bytes:
+        """Take away what belongs to no line: a byte order mark, and the LF of a line that ended with CR."""
         if self._at_start:
             data = self._take_tail(data)
             if len(data) < len(_BOM) and _BOM.startswith(data):
@@ -184,6 +186,10 @@ class SSEDecoder:
 
     def _dispatch(self, *, unterminated: bool = False) -> Record:
         event = self._event.decode("utf-8", "replace") or "message"
-        record = event, b"\n".join(self._data), self._id, self._retry, unterminated
+        record = b"\n".join(self._data), event, self._id, self._retry, unterminated
         self._data, self._packed, self._event, self._retry = [], 0, b"", None
         return record
+
+
+def _event(data: bytes, kind: str, last_id: str, retry: int | None, unterminated: bool) -> ServerSentEvent:
+    return ServerSentEvent(kind, data, last_id, retry, unterminated)
