@@ -126,8 +126,7 @@ class Koala(AsyncGeneratorProvider, ProviderModelMixin):
 
         The wire has no mark of its end, so the end of the body is the end of the answer.
         """
-        plain = self._dialect == "messages"
-        stream = EventStream(lambda data, event: _parse_event(data, event, plain=plain), end=Finish("stop"))
+        stream = EventStream(_parse_plain_event if self._dialect == "messages" else _parse_event, end=Finish("stop"))
         return ByContent(head, stream=Spoken(stream), body=Spoken(JSONBody(lambda value: [_event_of(value)])))
 
     @hookimpl
@@ -197,21 +196,30 @@ def _histories(chat: Chat) -> dict[str, Any]:
     }
 
 
-def _parse_event(data: bytes, event: str, *, plain: bool) -> list[Event]:
-    """Make events of the data of one server-sent event; in `plain` text, what is no JSON string is text, too."""
-    if data.endswith(DONE):  # no blank line before the mark
-        return [*_parse_event(_before_done(data), event, plain=plain), Finish("stop")]
+def _parse_event(data: bytes, event: str) -> list[Event]:
+    """Make events of the data of one server-sent event, which is a JSON string nearly always."""
     try:
-        values = _values(data)
+        value = loads(data)
     except StreamMalformed:
-        if not plain and event != "error":
-            raise
-        values = []
+        if data.endswith(DONE):  # no blank line before the mark
+            return [*_parse_event(_before_done(data), event), Finish("stop")]
+        if event == "error":
+            raise _told(data.decode("utf-8", "replace")) from None
+        return [_event_of(value) for value in _values(data)]
     if event == "error":
-        words = values[0] if values else data.decode("utf-8", "replace")
-        raise _error_in(words, 200) or ProviderError(f"koala: {_shown(words)}", status=200)
-    events = [_event_of(value) for value in values]
-    if plain and (not events or any(type(event) is ProviderData for event in events)):
+        raise _error_in(value, 200) or _told(value)
+    return [TextDelta(value) if type(value) is str else _event_of(value)]
+
+
+def _parse_plain_event(data: bytes, event: str) -> list[Event]:
+    """Make events of the data of one server-sent event of plain text: what is no JSON string is text, too."""
+    if data.endswith(DONE):
+        return [*_parse_plain_event(_before_done(data), event), Finish("stop")]
+    try:
+        events = _parse_event(data, event)
+    except StreamMalformed:
+        events = []
+    if not events or any(type(made) is ProviderData for made in events):
         return [TextDelta(data.decode("utf-8", "replace"))]
     return events
 
@@ -260,6 +268,11 @@ def _error_in(value: Any, status: int) -> ProviderError | None:
     return ProviderError.from_status(status, f"koala: {_shown(words)}", code=None if code is None else _shown(code))
 
 
+def _told(words: Any) -> ProviderError:
+    """Make the error of what came as one, and has no form that is known."""
+    return ProviderError(f"koala: {_shown(words)}", status=200)
+
+
 def _shown(value: Any) -> str:
     """Give the provider's words; of what is no string, the beginning: lists can lie too deep in each other to show."""
     return value if isinstance(value, str) else _BRIEF.repr(value)
@@ -286,8 +299,9 @@ class Spoken(DecoderWrapper):
         return events
 
     def _heard(self, events: list[Event]) -> list[Event]:
-        self._spoken = self._spoken or any(type(event) is TextDelta for event in events)
-        self._silent = bool(events) and type(events[-1]) is Finish and not self._spoken
+        if not self._spoken:
+            self._spoken = any(type(event) is TextDelta for event in events)
+            self._silent = not self._spoken and bool(events) and type(events[-1]) is Finish
         return events[:-1] if self._silent else events
 
 
