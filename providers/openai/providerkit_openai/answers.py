@@ -29,6 +29,7 @@ from providerkit import (
 )
 
 from .refusals import said_in, typed
+from .template import Template, text_alone
 
 DONE = b"[DONE]"
 REASONS = {
@@ -51,6 +52,7 @@ class Answer:
         self._head = head
         self._name = name
         self._calls = Calls()
+        self._template = Template()
         self._begun = False
         self._refused = False
 
@@ -58,21 +60,28 @@ class Answer:
         """Make events of the data of one server-sent event."""
         if event == "error":
             raise self._error(_value_or_text(data))
-        if event == "ping" or not data.strip():
+        if event == "ping":
             return []
+        text = self._template.text_in(data)
+        if text is not None:
+            return [TextDelta(text)]
         try:
             chunk = loads(data)
         except StreamMalformed:
             return self._parse_lines(data)
-        return self._parse_chunk(chunk)
+        text = text_alone(chunk)
+        if text is not None:
+            self._template.learn(data, text)
+        return self.parse_chunk(chunk)
 
     def _parse_lines(self, data: bytes) -> list[Event]:
-        """Take events that no blank line parts, the mark of the end among them."""
+        """Take events that no blank line parts, the mark of the end among them; blank data is none."""
         lines = [line.strip() for line in data.split(b"\n") if line.strip()]
-        events = [event for line in lines if line != DONE for event in self._parse_chunk(loads(line))]
-        return [*events, Finish("stop")] if lines[-1] == DONE else events
+        events = [event for line in lines if line != DONE for event in self.parse_chunk(loads(line))]
+        return [*events, Finish("stop")] if lines[-1:] == [DONE] else events
 
-    def _parse_chunk(self, chunk: Any) -> list[Event]:
+    def parse_chunk(self, chunk: Any) -> list[Event]:
+        """Make events of one chunk, whatever it holds."""
         if not isinstance(chunk, dict):
             raise StreamMalformed(f"{self._name}: a chunk is {type(chunk).__name__}, not an object")
         if _is_error(chunk):
@@ -90,7 +99,7 @@ class Answer:
         """Make events of a completion that came whole; of what is none the core asks `parse_error`."""
         if not isinstance(value, dict) or not _objects(value.get("choices")):
             raise UnexpectedContent(f"{self._name}'s answer is JSON, but no completion", status=self._head.status)
-        return self._parse_chunk(value)
+        return self.parse_chunk(value)
 
     def _parse_choice(self, choice: dict[str, Any], events: list[Event]) -> None:
         if _is_error(choice):
@@ -271,7 +280,7 @@ def models_of(head: ResponseHead, body: bytes, name: str) -> list[Model]:
 def _is_error(value: dict[str, Any]) -> bool:
     error = value.get("error")
     if error is None:
-        return value.get("object") == "error"  # vLLM, Mistral
+        return value.get("object") == "error" and "choices" not in value  # vLLM, Mistral
     return bool(error) or "choices" not in value
 
 

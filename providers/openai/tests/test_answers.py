@@ -612,6 +612,18 @@ def test_whatever_a_server_sends_is_events_and_one_finish_or_a_typed_error(bodie
 
 
 @unhurried
+@given(st.lists(chunks(values) | objects(values), max_size=3))
+def test_any_chunks_are_the_same_events_after_a_chunk_of_text(bodies):
+    stream = [json.dumps(body) for body in bodies]
+    before, after = [text("Hello"), text("Hello")], [chunk(finish="stop"), "[DONE]"]
+    found, error = decoded(events(*before, *stream, *after))
+    other, other_error = decoded(events(*stream, *after))
+    assert found[:2] == [TextDelta("Hello")] * 2
+    if error is None and other_error is None:
+        assert found[2:] == other
+
+
+@unhurried
 @given(value=values, status=st.sampled_from([200, 400, 429, 498, 503]))
 def test_whatever_an_error_holds_it_is_typed_or_left_to_the_core(value, status):
     head = ResponseHead(status, Headers({"Content-Type": "application/json"}))
