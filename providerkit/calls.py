@@ -152,16 +152,19 @@ def _resolve(
     extensions: tuple[Plugin, ...],
 ) -> tuple[Call, ...]:
     given: dict[str, Any] = {name: value for name, value in options.items() if name in OPTIONS}
-    calls = []
+    calls: list[Call] = []
+    endpoints: list[Endpoint] = []
+    proxy = options.get("proxy")
     for plugin, route in _routes(options):
         hooks = assemble(plugin, extensions)
         chat = Chat(messages, **(given | {"extra": route.extra}))
         _check_supported(chat, hooks.info)
         endpoint = _endpoint(hooks.info, route)
+        endpoints.append(endpoint)
         try:
             model = hooks.resolve_model(route.model)
         except ProviderKitError as error:
-            error.redact(mask_of(_secrets([endpoint], options.get("proxy"))))
+            error.redact(mask_of(_secrets(endpoints, proxy)))
             raise
         calls.append(
             Call(
@@ -172,17 +175,17 @@ def _resolve(
                 timeouts=timeouts,
                 limits=settings.limits,
                 clock=settings.clock,
+                secrets=lambda: _secrets(endpoints, proxy),  # those of all routes, where one of them fails
             )
         )
-    secrets = tuple(_secrets([call.endpoint for call in calls], options.get("proxy")))
-    return tuple(attrs.evolve(call, secrets=secrets) for call in calls)
+    return tuple(calls)
 
 
 def reusable(options: RunOptions) -> RunOptions:
     """Keep what iterators give: a call may be prepared more than once."""
     given: dict[str, Any] = {**options}
     for name in ("tools", "stop", "extensions", "fallback"):
-        if isinstance(given.get(name), Iterator):
+        if given.get(name) and isinstance(given[name], Iterator):
             given[name] = tuple(given[name])
     return cast("RunOptions", given)
 
@@ -243,7 +246,7 @@ def _routes(options: RunOptions) -> Iterator[tuple[Plugin, Route]]:
 def _items(fallback: Any) -> Iterable[Any]:
     if isinstance(fallback, (str, Route)):
         return (fallback,)
-    if not isinstance(fallback, Iterable):
+    if not isinstance(fallback, (tuple, Iterable)):
         raise InvalidOption(f"fallback is {type(fallback).__name__}; it takes a list of routes", option="fallback")
     return fallback
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, closing
 from functools import cache
 from http import HTTPStatus
@@ -47,7 +47,7 @@ class Call:
     timeouts: Timeouts
     limits: Limits
     clock: Clock
-    secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
+    secrets: Callable[[], Iterable[str]] = attrs.field(default=tuple, repr=False)
 
     @property
     def route(self) -> str:
@@ -66,7 +66,7 @@ class Call:
 
     def mask(self, text: str) -> str:
         """Put *** in place of every secret in a text that somebody else wrote, and cut it where nobody reads on."""
-        masked = mask_of(self.secrets)(text)
+        masked = mask_of(self.secrets())(text)
         return masked if len(masked) <= LEGIBLE else f"{masked[:LEGIBLE]} …"
 
     def request(self) -> Request:
@@ -131,13 +131,26 @@ class Exchange:
 
         The transcript has taken them in before they are given.
         """
+        if self._ended:
+            return None
         try:
             with self._watch or self._begin() as watch:
-                return await self._next(watch)
+                answer = self._answer or await self._send(watch)
+                events: list[Event] = []
+                while not events and not answer.finished:
+                    events = await answer.next()
+                    if self._transcript.add(events):
+                        watch.content()
+            if events and self._observers:
+                self._observers.tell("events", tuple(events))
+            if answer.finished:
+                await self.aclose()
         except ProviderKitError as raised:
             error = raised
         except (Exception, SystemExit) as raised:  # noqa: BLE001 - the plugin boundary: a decoder may raise anything
             error = self._call.hooks.failed("it broke in mid-answer", raised)
+        else:
+            return events or None
         await self.aclose(error)
         raise told(error, self._call, self._transcript.text)
 
@@ -177,19 +190,6 @@ class Exchange:
         timeouts = self._call.timeouts.hurried() if hurried else self._call.timeouts
         self._watch = Watch(self._call.clock, timeouts, self._call_started)
         return self._watch
-
-    async def _next(self, watch: Watch) -> list[Event] | None:
-        answer = self._answer or await self._send(watch)
-        events: list[Event] = []
-        while not events and not answer.finished:
-            events = await answer.next()
-            if self._transcript.add(events):
-                watch.content()
-        if events and self._observers:
-            self._observers.tell("events", tuple(events))
-        if answer.finished:
-            await self.aclose()
-        return events or None
 
     async def _send(self, watch: Watch) -> _Answer:
         request = self._request
@@ -285,7 +285,14 @@ class _Answer:
     async def next(self) -> list[Event]:
         """Give the events of the next bytes; those of the end of the body where none come."""
         try:
-            events = await self._next()
+            if not self._decoder.ended:
+                try:
+                    chunk = await anext(self._chunks)
+                except StopAsyncIteration:
+                    chunk = b""
+                events = self._feed(chunk) if chunk else self._close()
+            else:
+                events = await self._next_after_end()
         except ProviderKitError as error:
             failure = await self._explained(error)
         else:
@@ -293,15 +300,12 @@ class _Answer:
             return events
         raise failure
 
-    async def _next(self) -> list[Event]:
-        if not self._decoder.ended:
-            chunk = await anext(self._chunks, b"")
-        elif self._patience is None:
+    async def _next_after_end(self) -> list[Event]:
+        if self._patience is None:
             self._watch.settle()
             self._patience = asyncio.get_running_loop().time() + AFTER_END
             return self._decoder.feed(b"")  # an error may wait to be raised
-        else:
-            chunk = await self._late_chunk(self._patience)
+        chunk = await self._late_chunk(self._patience)
         return self._feed(chunk) if chunk else self._close()
 
     async def _late_chunk(self, until: float) -> bytes:
@@ -335,7 +339,7 @@ class _Answer:
                 hook="parse_stream",
             )
         if not self._decoder.ended:  # then only the end of the body says that this is all
-            events[-1] = attrs.evolve(events[-1], proven=self._head.framed)
+            events[-1] = Finish(events[-1].reason, proven=self._head.framed)
         return events
 
     async def _explained(self, error: ProviderKitError) -> ProviderKitError:

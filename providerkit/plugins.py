@@ -177,7 +177,7 @@ def active_extensions(named: Iterable[str | object]) -> tuple[Plugin, ...]:
     variable = os.environ.get(EXTENSIONS_VARIABLE, "")
     of_environment = (name.strip() for name in variable.split(",") if name.strip())
     wanted = (named,) if isinstance(named, str) else named
-    if not isinstance(wanted, Iterable):
+    if not isinstance(wanted, (tuple, Iterable)):
         raise InvalidOption(f"extensions is {wanted!r}; it takes a list of names and objects", option="extensions")
     found: dict[int, Plugin] = {}
     for item in (*wanted, *of_environment, *_active.get()):
@@ -353,6 +353,9 @@ class Hooks:
         self._relay = relay
         self._provider = provider
         self._plugins = {id(plugin.implementation): plugin for plugin in (provider, *extensions)}
+        # Without extensions nobody answers these, and not to ask takes a twentieth of the time.
+        self._is_observed = bool(relay.observe.get_hookimpls())
+        self._is_wrapped = len(relay.wrap_transport.get_hookimpls()) > 1
         self.info: ProviderInfo = self._ask(ProviderInfo, "describe")
 
     def resolve_model(self, name: str | None) -> Model:
@@ -399,29 +402,35 @@ class Hooks:
 
     def observe(self, chat: Chat, model: Model) -> list[Observer]:
         """Give the observers of one run."""
+        if not self._is_observed:
+            return []
         return self._ask(list, "observe", chat=chat, model=model)
 
     def wrap_transport(self, transport: Transport) -> Transport:
         """Give the transport, wrapped by the active extensions."""
+        if not self._is_wrapped:
+            return transport
         wrapped: Transport = self._ask_optional(object, "wrap_transport", transport=transport)
         if not callable(getattr(wrapped, "send", None)):
             raise self._mistyped("wrap_transport", "a Transport, which has a method send", wrapped)
         return wrapped
 
     def _ask(self, kind: type[T], hook: str, **facts: object) -> T:
-        return self._checked(kind, hook, self._ask_optional(object, hook, **facts))
+        return self._checked(kind, hook, self._answer(hook, facts))
 
     def _ask_optional(self, kind: type[T], hook: str, **facts: object) -> Any:
+        answer = self._answer(hook, facts)
+        return None if answer is None else self._checked(kind, hook, answer)
+
+    def _answer(self, hook: str, facts: dict[str, object]) -> Any:
         try:
-            answer = getattr(self._relay, hook)(hook=self._relay, **facts)
+            return getattr(self._relay, hook)(hook=self._relay, **facts)
         except ProviderKitError as error:
             if not isinstance(error, PluginError) or error.plugin is not None:
                 raise
             failure = self._failed(hook, error)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin boundary: a hook may raise anything
             failure = self._failed(hook, error)
-        else:
-            return None if answer is None else self._checked(kind, hook, answer)
         raise failure
 
     def _checked(self, kind: type[T], hook: str, answer: object) -> T:

@@ -157,7 +157,10 @@ class Waiting:
     clock: str | None = "first_event"
 
     def begin(self, now: float) -> None:
-        """Note that the network is waited for."""
+        """Note that the network is waited for; raises TimedOut where the whole call has taken too long."""
+        total = self.timeouts.total
+        if total is not None and self.clock is not None and now >= self.started + total:
+            raise timed_out("total", total)
         self.since = now
 
     def end(self, now: float) -> None:
@@ -186,11 +189,6 @@ class Waiting:
             return None
         moment, clock = min(moments)
         return clock, moment
-
-    def is_late(self, now: float) -> bool:
-        """Tell whether the whole call has taken too long."""
-        total = self.timeouts.total
-        return self.clock is not None and total is not None and now >= self.started + total
 
 
 def _checked_retry(retry: Retry, attribute: attrs.Attribute[Any], value: Any) -> None:

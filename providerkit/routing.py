@@ -9,7 +9,6 @@ committed before its end. What is decided is in policy.py; here it is done.
 from __future__ import annotations
 
 import logging
-import os
 from typing import TYPE_CHECKING
 
 from . import sync
@@ -29,7 +28,7 @@ class Routing:
 
     def __init__(self, prepared: PreparedCall, transcript: Transcript, *, collected: bool) -> None:
         first = prepared.first
-        self._pid = os.getpid()
+        self._pid = sync.process()
         self._prepared = prepared
         self._retry, self._clock, self._health = prepared.retry, prepared.clock, prepared.health
         self._transcript = transcript
@@ -58,7 +57,23 @@ class Routing:
         sync.check_process(self._pid)
         self.is_waiting = True
         try:
-            return await self._next()
+            while True:
+                exchange = self._exchange or await self._begin()
+                try:
+                    events = await exchange.next()
+                except ProviderKitError as error:
+                    if restart := self._recover(error):
+                        return [restart]
+                    continue
+                if self._transcript.finished and events:
+                    self._health.succeed(self._call.place, self._call.host, self._spent)
+                if self._committed or events is None:
+                    return events
+                self._held += events
+                if self._transcript.has_content or self._transcript.finished:
+                    self._committed = not self._collected
+                    events, self._held = self._held, []
+                    return events
         except ProviderKitError as error:
             self._error = error
             raise
@@ -70,7 +85,7 @@ class Routing:
         if self._ended or self._started is None:
             return
         self._ended = True
-        if self._pid != os.getpid():
+        if self._pid != sync.process():
             await self._abandon()
             return
         try:
@@ -84,29 +99,12 @@ class Routing:
             await self._exchange.abandon()
 
     def _tell_end(self) -> None:
+        if not self._observers:
+            return
         if self._transcript.finished:
             self._observers.tell("finish", self._transcript.reply())
         else:
             self._observers.tell("error", self._error)
-
-    async def _next(self) -> list[Event] | None:
-        while True:
-            exchange = self._exchange or await self._begin()
-            try:
-                events = await exchange.next()
-            except ProviderKitError as error:
-                if restart := self._recover(error):
-                    return [restart]
-                continue
-            if self._transcript.finished and events:
-                self._health.succeed(self._call.place, self._call.host, self._spent)
-            if self._committed or events is None:
-                return events
-            self._held += events
-            if self._transcript.has_content or self._transcript.finished:
-                self._committed = not self._collected
-                events, self._held = self._held, []
-                return events
 
     async def _begin(self) -> Exchange:
         if self._started is None:

@@ -6,7 +6,6 @@ before it is iterated, awaited or asked for its result.
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import closing
@@ -52,7 +51,7 @@ class Run:
         self._conversation = conversation
         self._rounds = rounds
         self._said: tuple[Message, ...] = ()  # by the model and by tools, before the answer
-        self._pid = os.getpid()
+        self._pid = sync.process()
         self._started = False
         self._iterated = False
         # Weakly, so that leaving a loop early ends the iterator while the Run is kept.
@@ -149,7 +148,7 @@ class Run:
 
     def _is_inherited(self) -> bool:
         """Tell whether this is a fork, and the Run its parent's, where it goes on."""
-        return self._pid != os.getpid()
+        return self._pid != sync.process()
 
     def _history(self) -> tuple[Message, ...]:
         return self._messages if self._conversation is None else (*self._conversation.messages, *self._messages)

@@ -25,11 +25,28 @@ B = TypeVar("B", covariant=True)
 AHEAD = 32  # batches that may wait for the caller before the loop stops reading
 
 
+_process = os.getpid()
+
+
+def _note_fork() -> None:
+    global _process  # the one number of this process
+    _process = os.getpid()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - only Windows has none, where nothing forks
+    os.register_at_fork(after_in_child=_note_fork)
+
+
+def process() -> int:
+    """Give the number of this process, as it was when it began: a run asks for every event, and the system is slow."""
+    return _process
+
+
 class LoopThread:
     """Run an event loop in a daemon thread."""
 
     def __init__(self) -> None:
-        self.pid = os.getpid()
+        self.pid = process()
         self.loop = asyncio.new_event_loop()
         self.is_stopping = False
         self.tasks: set[asyncio.Task[Any]] = set()  # the loop itself would let the garbage collector have them
@@ -52,7 +69,7 @@ class LoopThread:
 
     def stop(self) -> None:
         """Cancel what runs, close what is open, and wait for it."""
-        if self.is_alive() and self.pid == os.getpid():
+        if self.is_alive() and self.pid == process():
             self.is_stopping = True
             self.loop.call_soon_threadsafe(self._stop.set)
             self._thread.join()
@@ -81,15 +98,15 @@ _locks: dict[int, threading.Lock] = {}  # by process: in a fork another thread o
 def loop_thread() -> LoopThread:
     """Give the background thread, started where it is not running in this process."""
     global _thread  # the one thread of the process
-    with _locks.setdefault(os.getpid(), threading.Lock()):
-        if _thread is None or _thread.pid != os.getpid() or not _thread.is_alive():
+    with _locks.setdefault(process(), threading.Lock()):
+        if _thread is None or _thread.pid != process() or not _thread.is_alive():
             _thread = LoopThread()
         return _thread
 
 
 def check_process(pid: int) -> None:
     """Raise RunConsumed for what another process has made: its event loop did not come along in the fork."""
-    if pid != os.getpid():
+    if pid != _process:
         raise RunConsumed("this Run was made before a fork; make it anew in this process")
 
 
@@ -148,13 +165,13 @@ class _Job(Generic[T]):
 
     def cancel(self) -> None:
         """Ask for the end of the coroutine; a fork has nothing to end, what it inherits is its parent's."""
-        if not self._has_ended and self._home.pid == os.getpid():
+        if not self._has_ended and self._home.pid == process():
             self._home.loop.call_soon_threadsafe(self._cancel)
 
     def end(self) -> None:
         """Cancel the coroutine and wait until it has cleaned up."""
         self.cancel()
-        if self._home.pid == os.getpid() and not self._home.is_current():
+        if self._home.pid == process() and not self._home.is_current():
             self._wait()
 
     def _cancel(self) -> None:

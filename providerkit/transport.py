@@ -315,15 +315,18 @@ class NetworkResponse:
         return self
 
     async def __anext__(self) -> bytes:
-        end: Exception | type[StopAsyncIteration] = StopAsyncIteration
         try:
             data = await self._content.readany()
         except Exception as error:  # noqa: BLE001 - whatever it is, its repr may hold the key
             data = self._content._read_nowait(-1)  # what came before the break, which aiohttp would drop
-            end = StreamTruncated(f"the connection broke in mid-answer: {_reason(error)}")
+            broken = StreamTruncated(f"the connection broke in mid-answer: {_reason(error)}")
+        else:
+            if data:
+                return data
+            raise StopAsyncIteration
         if data:
             return data
-        raise end
+        raise broken
 
 
 def _text(words: str) -> str:

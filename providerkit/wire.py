@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, ValuesView
-from typing import Any, Protocol, runtime_checkable
+from functools import lru_cache
+from typing import Any, Protocol, TypeVar, overload, runtime_checkable
 from urllib.parse import urlsplit
 
 import attrs
@@ -15,6 +16,8 @@ import orjson
 
 from .errors import InvalidOption, PluginError, StreamMalformed
 from .events import Event
+
+T = TypeVar("T")
 
 
 class Headers(Mapping[str, str]):
@@ -33,9 +36,10 @@ class Headers(Mapping[str, str]):
     def __init__(self, headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
         self._items: dict[str, tuple[str, str]] = {}
         self._sendable = False  # True once they have been checked
-        for name, value in headers.items() if isinstance(headers, Mapping) else headers:
-            seen = self._items.get(name.lower())
-            self._items[name.lower()] = (name, f"{seen[1]}, {value}" if seen else value)
+        for name, value in headers.items() if isinstance(headers, (dict, Mapping)) else headers:
+            key = name.lower()
+            seen = self._items.get(key)
+            self._items[key] = (name, f"{seen[1]}, {value}" if seen else value)
 
     def __getitem__(self, name: str) -> str:
         return self._items[name.lower()][1]
@@ -47,11 +51,22 @@ class Headers(Mapping[str, str]):
         return len(self._items)
 
     def __or__(self, other: Mapping[str, str]) -> Headers:
+        if not other:
+            return self
         over = other if isinstance(other, Headers) else Headers(other)
         joined = Headers()
         joined._items = {**self._items, **over._items}
         joined._sendable = self._sendable and over._sendable
         return joined
+
+    @overload
+    def get(self, name: str) -> str | None: ...
+    @overload
+    def get(self, name: str, default: T) -> str | T: ...
+    def get(self, name: str, default: T | None = None) -> str | T | None:  # Mapping's own catches an error
+        """Give the value of a header, or `default`."""
+        found = self._items.get(name.lower())
+        return default if found is None else found[1]
 
     def items(self) -> ValuesView[tuple[str, str]]:  # type: ignore[override]  # a view of pairs, too, and far cheaper
         """Give the pairs of names and values."""
@@ -67,13 +82,15 @@ _FORBIDDEN = re.compile(r"[^\t\x20-\x7e]")
 
 
 def _checked_headers(headers: Mapping[str, str] | None) -> Headers:
+    if headers is None:
+        return NO_HEADERS
     if isinstance(headers, Headers) and headers._sendable:
         return headers
-    if not isinstance(headers, Mapping | None):
+    if not isinstance(headers, (dict, Mapping)):
         raise InvalidOption(
             f"headers is {type(headers).__name__}; it takes a mapping of names to values", option="headers"
         )
-    for name, value in (headers or {}).items():
+    for name, value in headers.items():
         if not isinstance(name, str) or not _TOKEN.fullmatch(name):
             raise InvalidOption(f"{name!r} is not the name of a header", option="headers")
         if not isinstance(value, str) or _FORBIDDEN.search(value):
@@ -81,9 +98,13 @@ def _checked_headers(headers: Mapping[str, str] | None) -> Headers:
                 f"the value of the header {name!r} must be printable ASCII text without line breaks",
                 option="headers",
             )
-    checked = Headers(headers or {})
+    checked = Headers(headers)
     checked._sendable = True
     return checked
+
+
+NO_HEADERS = _checked_headers({})
+_JSON = _checked_headers({"Content-Type": "application/json"})
 
 
 class Secret:
@@ -131,14 +152,20 @@ def shown_url(url: str) -> str:
 
 
 def _checked_base_url(url: str) -> str:
+    if not isinstance(url, str):
+        raise _not_a_base_url(repr(url))
+    return _parsed_base_url(url)
+
+
+@lru_cache(maxsize=256)  # it takes as long as all other checks of a call, and calls of a program have few
+def _parsed_base_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
-    except (ValueError, AttributeError, TypeError):
+    except ValueError:
         usable = False
     if not usable or _FORBIDDEN.search(url) or " " in url or "\t" in url:
-        shown = _CREDENTIALS.sub("***", repr(url))
-        raise InvalidOption(f"base_url is {shown}; it must look like 'https://host/path'", option="base_url")
+        raise _not_a_base_url(_CREDENTIALS.sub("***", repr(url)))
     if parts.username is not None or parts.password is not None:
         raise InvalidOption("base_url holds a user name or password; send them in headers=", option="base_url")
     if parts.query or parts.fragment:
@@ -147,6 +174,10 @@ def _checked_base_url(url: str) -> str:
             option="base_url",
         )
     return url.rstrip("/")
+
+
+def _not_a_base_url(shown: str) -> InvalidOption:
+    return InvalidOption(f"base_url is {shown}; it must look like 'https://host/path'", option="base_url")
 
 
 @attrs.frozen
@@ -209,10 +240,14 @@ class Request:
             body = orjson.dumps(data)
         except TypeError as error:
             raise InvalidOption(f"the request can't be written as JSON: {error}", option="extra") from None
-        return cls("POST", url, Headers({"Content-Type": "application/json"}) | (headers or {}), body, stream)
+        return cls("POST", url, _JSON | _checked_headers(headers), body, stream)
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {shown_url(self.url)} {self.headers!r}>"
+
+
+def _as_headers(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> Headers:
+    return headers if isinstance(headers, Headers) else Headers(headers)
 
 
 @attrs.frozen
@@ -220,7 +255,7 @@ class ResponseHead:
     """Hold the head of an HTTP response: its status, and its headers as they came."""
 
     status: int
-    headers: Headers = attrs.field(factory=Headers, converter=Headers)
+    headers: Headers = attrs.field(factory=Headers, converter=_as_headers)
 
     @property
     def content_type(self) -> str:

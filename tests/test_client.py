@@ -2,14 +2,13 @@
 
 import asyncio
 import inspect
-import os
 
 import pytest
 from loopback import Received, chunked, http, serve
 from parrots import Macaw, Parrot
 
 import providerkit
-from providerkit import Finish, Message, Model, ProviderInfo, Request, TextDelta, hookimpl
+from providerkit import Finish, Message, Model, ProviderInfo, Request, TextDelta, hookimpl, sync
 from providerkit.calls import RunOptions
 
 HELLO = chunked(b'data: "Hel"\n\n', b'data: "lo"\n\n')
@@ -190,7 +189,7 @@ class TestRun:
         texts = aiter(run)
         assert await anext(texts) == "Hel"
         with monkeypatch.context() as fork:
-            fork.setattr(os, "getpid", lambda: -1)
+            fork.setattr(sync, "_process", -1)
             run.close()
             await run.aclose()
             assert (await chat.send("hi")).text == "Hello"
@@ -269,7 +268,7 @@ class TestRun:
 
     async def test_a_run_from_before_a_fork_is_refused(self, ask, monkeypatch):
         run = ask()
-        monkeypatch.setattr(os, "getpid", lambda: -1)
+        monkeypatch.setattr(sync, "_process", -1)
         with pytest.raises(providerkit.RunConsumed, match="fork"):
             aiter(run)
 

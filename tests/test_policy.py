@@ -128,6 +128,16 @@ def test_the_total_runs_all_the_time():
     assert clocks.next() == ("total", 120.0)
 
 
+def test_no_wait_begins_after_the_total():
+    clocks = waiting(total=20)
+    clocks.begin(119.9)
+    with pytest.raises(TimedOut) as caught:
+        clocks.begin(120.0)
+    assert (caught.value.clock, caught.value.seconds) == ("total", 20)
+    clocks.clock = None  # the answer is known
+    clocks.begin(130.0)
+
+
 @pytest.mark.parametrize(("first_event", "fires"), [(5, ("first_event", 106.0)), (50, ("total", 120.0))])
 def test_the_clock_that_fires_first_is_named(first_event, fires):
     clocks = waiting(first_event=first_event, total=20)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -15,7 +14,7 @@ from loopback import Received, Server, chunked, http, reset, serve
 from parrots import Macaw, Parrot
 
 import providerkit
-from providerkit import Restart, Retry, Route, TextDelta, Timeouts, hookimpl
+from providerkit import Restart, Retry, Route, TextDelta, Timeouts, hookimpl, sync
 
 DOWN = http(b"", status=503)
 WHOLE = http(b'data: "squawk"\n\ndata: [DONE]\n\n')
@@ -302,8 +301,6 @@ def test_restarting_works_for_blocking_callers_too():
             ready.set_result(server.base_url)
             await done.wait()
 
-    from providerkit import sync  # the loop on which blocking calls run serves here, too
-
     async def begin():
         loop = asyncio.get_running_loop()
         ready, done = loop.create_future(), asyncio.Event()
@@ -454,7 +451,7 @@ async def test_a_fork_can_not_go_on_with_a_run_and_tells_nobody(answer: bytes, m
         run = birds.run(extensions=[Witness])
         texts = aiter(run)
         assert await anext(texts) == "squawk"
-        monkeypatch.setattr(os, "getpid", lambda: -1)
+        monkeypatch.setattr(sync, "_process", -1)
         with pytest.raises(providerkit.RunConsumed, match="before a fork"):
             await anext(texts)
     assert told.facts[-1][0] == "events"
@@ -470,7 +467,7 @@ async def test_a_fork_that_ends_while_its_parent_waits_to_try_again_tells_nobody
 
     class Forked(HandClock):
         async def sleep(self, seconds):
-            monkeypatch.setattr(os, "getpid", lambda: -1)
+            monkeypatch.setattr(sync, "_process", -1)
             raise asyncio.CancelledError
 
     async with answering(DOWN) as server, providerkit.Client(clock=Forked()) as client:

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import os
 import signal
 import threading
 
@@ -135,7 +134,7 @@ def test_a_fork_has_no_part_in_what_its_parent_iterates(monkeypatch):
     iteration = sync.Iteration(source)
     batches = iter(iteration)
     next(batches)
-    monkeypatch.setattr(os, "getpid", lambda: -1)
+    monkeypatch.setattr(sync, "_process", -1)
     with pytest.raises(providerkit.RunConsumed, match="before a fork"):
         next(batches)
     iteration.close()
@@ -247,7 +246,7 @@ def test_a_loop_that_has_died_is_made_anew(monkeypatch):
 
 def test_a_fork_gets_a_thread_of_its_own(monkeypatch):
     before = sync.loop_thread()
-    monkeypatch.setattr(os, "getpid", lambda: -1)
+    monkeypatch.setattr(sync, "_process", -1)
     after = sync.loop_thread()
     assert after is not before
     before.stop()  # it is its parent's, so this leaves it alone
