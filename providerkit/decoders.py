@@ -55,15 +55,12 @@ class _Records:
         self._seen = False
         self._called_tool = False
         self._done = False
-
-    @property
-    def ended(self) -> bool:
-        """Tell whether the wire has said the end, or an error waits to be raised."""
-        return self._done or self._finish is not None or self._error is not None
+        self.ended = False  # the wire has said the end, or an error waits to be raised
 
     def feed(self, data: bytes) -> list[Event]:
         """Take bytes, cut anywhere; give the events they complete."""
-        self._raise_error()
+        if self._error is not None:
+            raise self._error
         events = self._collect(self._cut(data))
         if not events:
             self._raise_error()
@@ -105,16 +102,18 @@ class _Records:
                     for event in parse(data, kind):
                         if type(event) is Finish:
                             self._finish = self._finish or event
+                            self.ended = True
                         else:
                             if type(event) is ToolCallDelta:
                                 self._called_tool = True
                             events.append(event)
         except Exception as error:  # noqa: BLE001 - the plugin boundary; it is raised by the next call
             self._error = error
+            self.ended = True
         return events
 
     def _end_of_wire(self) -> Finish:
-        self._done = True
+        self._done = self.ended = True
         return self._finish or self._end or _default_finish(self._called_tool)
 
     def _end_of_body(self) -> Finish:

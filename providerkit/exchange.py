@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, closing
 from functools import cache
 from http import HTTPStatus
-from importlib.metadata import version
 from urllib.parse import urlsplit
 
 import attrs
@@ -116,6 +115,7 @@ class Exchange:
         self._call = call
         self._transport = transport
         self._observers = observers
+        self._is_observed = bool(observers)
         self._transcript = transcript
         self._call_started = started
         self._hurried = hurried
@@ -141,7 +141,7 @@ class Exchange:
                     events = await answer.next()
                     if self._transcript.add(events):
                         watch.content()
-            if events and self._observers:
+            if self._is_observed and events:
                 self._observers.tell("events", tuple(events))
             if answer.finished:
                 await self.aclose()
@@ -250,6 +250,10 @@ def dressed(request: Request, endpoint: Endpoint) -> Request:
 
 @cache
 def _own_headers(stream: bool) -> Headers:
+    from importlib.metadata import (
+        version,
+    )  # a third of what it takes to import this module, and only who sends needs it
+
     own = {"User-Agent": f"providerkit/{version('providerkit-core')}"}
     if stream:
         own["Accept-Encoding"] = "identity"  # a cut gzip stream ends cleanly, and says nothing of its end
@@ -279,8 +283,9 @@ class _Answer:
 
     async def aclose(self) -> None:
         """Close the chunks where they come from a generator, which its loop would close in a task of its own."""
-        if isinstance(self._chunks, AsyncGenerator):
-            await self._chunks.aclose()
+        aclose = getattr(self._chunks, "aclose", None)
+        if aclose is not None:
+            await aclose()
 
     async def next(self) -> list[Event]:
         """Give the events of the next bytes; those of the end of the body where none come."""
@@ -316,14 +321,15 @@ class _Answer:
             return b""
 
     def _feed(self, chunk: bytes) -> list[Event]:
-        self._eventless += len(chunk)
-        if self._start is not None and self._eventless - len(chunk) < self._call.limits.error_body:
+        if self._start is not None and self._eventless < self._call.limits.error_body:
             self._start.append(chunk)
         events = self._decoder.feed(chunk)
         if events:
             self._start = None
             self._eventless = 0
-        elif self._eventless > self._call.limits.event:
+            return events
+        self._eventless += len(chunk)
+        if self._eventless > self._call.limits.event:
             raise StreamMalformed(
                 f"{self._eventless} bytes have arrived without making an event; "
                 f"the cap is {self._call.limits.event} (Client(limits=Limits(event=...)))"

@@ -183,6 +183,8 @@ def _checked_content(content: object) -> str | tuple[Part, ...]:
 
 def _items(value: object) -> tuple[Any, ...]:
     """Make a tuple of None, of one item, or of several; what they are is checked later."""
+    if type(value) is tuple:
+        return value
     if isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping)):
         return tuple(value)
     return () if value is None else (value,)
@@ -324,9 +326,14 @@ def _parse_tool_call(call: object) -> ToolCall:
 
 
 def _frozen_mapping(mapping: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    if not isinstance(mapping, Mapping | None):
+    if mapping is None:
+        return _NOTHING
+    if not isinstance(mapping, Mapping):
         raise InvalidOption(f"extra is {type(mapping).__name__}; it takes a mapping of body fields", option="extra")
-    return MappingProxyType(dict(mapping or {}))
+    return MappingProxyType(dict(mapping))
+
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def _of(*kinds: type) -> Any:

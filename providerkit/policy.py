@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC
-from email.utils import parsedate_to_datetime
 from enum import Enum
 from math import isfinite
 from typing import Any, Protocol
@@ -169,11 +168,18 @@ class Waiting:
             self.waited += now - self.since
             self.since = None
 
-    def content(self) -> None:
-        """Note that content has come, which ends the wait: from the next one on the idle clock counts."""
-        self.clock = "idle"
+    def content(self) -> bool:
+        """Note that content has come, which ends the wait: from the next one on the idle clock counts.
+
+        Tell whether that may fire before a timer that is set for the one before.
+        """
+        before, self.clock = self.clock, "idle"
         self.since = None
         self.waited = 0.0
+        if before == "idle":
+            return False
+        first_event, idle = self.timeouts.first_event, self.timeouts.idle
+        return idle is not None and (first_event is None or idle < first_event)
 
     def next(self) -> tuple[str, float] | None:
         """Give the clock that fires first and the moment it does; None where none is running."""
@@ -379,6 +385,8 @@ def _number(text: str) -> float | None:
 
 
 def _date(text: str | None) -> float | None:
+    from email.utils import parsedate_to_datetime  # it brings half of `email`, for a header that is rare
+
     try:
         moment = parsedate_to_datetime(text or "")
     except (ValueError, TypeError, IndexError, OverflowError):

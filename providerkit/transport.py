@@ -288,7 +288,8 @@ class NetworkResponse:
     def __init__(self, response: ClientResponse) -> None:
         self._content = response.content
         self.head = ResponseHead(
-            response.status, Headers((name, _text(value)) for name, value in response.headers.items())
+            response.status,
+            Headers([(name, value if value.isascii() else _text(value)) for name, value in response.headers.items()]),
         )
         protocol = response.connection.protocol if response.connection else None  # None where all has come already
         self._closed = protocol.closed if protocol is not None else None
@@ -331,7 +332,7 @@ class NetworkResponse:
 
 def _text(words: str) -> str:
     """Put U+FFFD for bytes that are no UTF-8: aiohttp's halves of pairs for them can't be printed."""
-    return words if words.isascii() else words.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return words.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _retrieve(closed: asyncio.Future[None]) -> None:

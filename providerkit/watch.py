@@ -8,7 +8,6 @@ that waits is cancelled and gets TimedOut in place of the CancelledError.
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,6 +49,8 @@ class LoopClock:
 
     def jitter(self) -> float:
         """Give a random number from 0 up to 1."""
+        import random  # only who waits needs it
+
         return random.random()  # noqa: S311 - it spreads what waits, and guards nothing
 
     def call_later(self, seconds: float, ring: Callable[[], None]) -> asyncio.TimerHandle:
@@ -126,9 +127,8 @@ class Watch:
 
     def content(self) -> None:
         """Content has come."""
-        if self._waiting.clock == "first_event":
-            self.close()  # the idle clock may be the shorter one; entering sets it
-        self._waiting.content()
+        if self._waiting.content():
+            self.close()  # entering sets it anew
 
     def _arm(self) -> None:
         due = self._waiting.next()

@@ -315,13 +315,17 @@ async def test_a_watch_that_is_closed_has_no_timer(clock: HandClock):
         await turns()
 
 
-async def test_a_timer_for_each_attempt_and_none_for_each_read(clock: HandClock, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(("first_event", "idle", "timers"), [(60, 60, 1), (10, 60, 1), (60, None, 1), (60, 59, 2)])
+async def test_a_timer_for_each_attempt_and_none_for_each_read(
+    clock: HandClock, monkeypatch: pytest.MonkeyPatch, first_event: float, idle: float | None, timers: int
+):
+    """One that is set for the first event serves the idle clock, too, unless that is the shorter one."""
     call_later = HandClock.call_later
     armed: list[float] = []
     monkeypatch.setattr(HandClock, "call_later", lambda *when: armed.append(when[1]) or call_later(*when))
-    watch = watch_of(clock, Timeouts(first_event=60, idle=60))
+    watch = watch_of(clock, Timeouts(first_event=first_event, idle=idle))
     for _ in range(100):
         with watch:
             watch.content()
-    assert len(armed) == 2
+    assert len(armed) == timers
     watch.close()
