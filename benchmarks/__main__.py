@@ -22,7 +22,7 @@ from typing import Any
 from . import results
 from .bench import OURS, Bench, cores, upstream
 
-QUESTIONS = ("events",)
+QUESTIONS = ("startup", "events", "calls", "crowds", "latency", "growth")
 
 
 def main() -> None:

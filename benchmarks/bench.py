@@ -60,10 +60,13 @@ class Bench:
                     taken[name].append(result)
         return {name: [] if name in unable else results for name, results in taken.items()}
 
-    def ask(self, peer: Peer, characters: int, **job: Any) -> dict[str, Any] | None:
-        """Have a client do a job in a process of its own; None where it can't, or gives another text."""
+    def ask(self, peer: Peer, characters: int, *, search: str = "", **job: Any) -> dict[str, Any] | None:
+        """Have a client do a job in a process of its own; None where it can't, or gives another text.
+
+        `search` is one more folder for it to find packages in.
+        """
         told = json.dumps({"base_url": self.base_url, "core": self.core, **job})
-        done = run([peer.python, "-m", "benchmarks.client", peer.name, told])
+        done = run([peer.python, "-m", "benchmarks.client", peer.name, told], PYTHONPATH=search)
         result: dict[str, Any] | None = json.loads(done.stdout) if done.returncode == 0 else None
         if done.returncode:
             self._complain(peer, done.stderr.strip())
@@ -90,12 +93,12 @@ class Bench:
         self.say(f"{peer.name} is left out: {words.splitlines()[-1]}")
 
 
-def run(command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
+def run(command: Sequence[str], **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a program from the checkout."""
-    environment = {name: value for name, value in os.environ.items() if name not in UNWANTED}
+    environment = {name: value for name, value in os.environ.items() if name not in UNWANTED} | variables
     try:
         return subprocess.run(  # noqa: S603 - our own words
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False, **options
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
         )
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(command, 1, "", f"took more than {PATIENCE} s")

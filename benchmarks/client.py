@@ -46,6 +46,7 @@ class Job:
     warm_path: str = ""
     warm: int = 1
     leaving: int = 0
+    options: dict[str, Any] = field(default_factory=dict)  # attributes to set on the Client
     core: int | None = None
 
 
@@ -57,6 +58,7 @@ class Result:
     cpu: float = 0.0
     wall: float = 0.0
     memory: int = 0
+    calls: int = 0
     characters: int = 0
     late: list[float] = field(default_factory=list)  # p50 and p99
     upstream: dict[str, Any] = field(default_factory=dict)
@@ -138,8 +140,10 @@ def allow_files() -> None:
 
 async def measure(module: Any, job: Job) -> Result:
     """Do a job after a warm-up in the same process, and tell what it took."""
-    result = Result(version(module.DISTRIBUTION))
+    result = Result(version(module.DISTRIBUTION), calls=job.at_once * job.times)
     async with module.Client(job.base_url) as client:
+        for name, value in job.options.items():
+            setattr(client, name, value)
         warm = Reader(client, job)
         for _ in range(2):
             await asyncio.gather(*(warm.read(job.warm_path or job.path) for _ in range(job.warm)))

@@ -25,8 +25,8 @@ def measure(
     bench: Bench, wire: str, together: int, streams: int, events: int, modes: Sequence[str]
 ) -> Iterable[Figure]:
     """Measure so many streams at once, over connections that are open."""
-    case = f"{streams} x {events:,} events, {TOGETHER[together]}, {WIRES[wire]}"
     path = f"/{wire}/{events}/{together}/0"
     taken = bench.ask_all(modes, streams * events * len(TEXT), path=path, at_once=streams, warm=streams)
     each = {name: [1e6 * result["cpu"] / (streams * events) for result in results] for name, results in taken.items()}
-    return compare("events", case, "CPU per event", "µs", each)
+    what = f"{streams} x {events:,} events, {TOGETHER[together]}"
+    return compare("events", f"CPU per event of {WIRES[wire]}", what, "µs", each)

@@ -6,15 +6,17 @@ The first line of a file says what was measured on and with; each other line is 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 
 BARE = "bare"  # the client that all others are compared with
+
+Wanted: TypeAlias = tuple[str, str, Callable[[Mapping[str, Any]], float]]  # what, its unit, and where it is told
 
 
 @attrs.frozen
@@ -49,6 +51,19 @@ def compare(
     """Make the figures of one case, beside those of the client that they are compared with."""
     limit = runs.get(to, ())
     return [Figure(question, case, what, unit, name, tuple(its), ratio(its, limit)) for name, its in runs.items()]
+
+
+def derive(
+    question: str,
+    case: str,
+    taken: Mapping[str, Sequence[Mapping[str, Any]]],
+    *wanted: Wanted,
+    to: str = BARE,
+) -> Iterator[Figure]:
+    """Make the figures of one case that are wanted, out of what the clients told in each round."""
+    for what, unit, told in wanted:
+        runs = {name: [told(result) for result in results] for name, results in taken.items()}
+        yield from compare(question, case, what, unit, runs, to=to)
 
 
 def ratio(runs: Sequence[float], limit: Sequence[float]) -> float | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from functools import cached_property
 from typing import Any, Self
 
 import providerkit
@@ -10,9 +11,33 @@ import providerkit
 DISTRIBUTION, IMPORT = "providerkit-core", "providerkit"
 WIRES = ("openai", "koala")
 
+SAID = "A sentence of no importance, as they are said in every chat."
+
+
+class Through:
+    """Wrap all there is to wrap, and change nothing."""
+
+    @providerkit.hookimpl(wrapper=True)
+    def build_request(self) -> Generator[None, providerkit.Request, providerkit.Request]:
+        """Pass the request through."""
+        return (yield)
+
+    @providerkit.hookimpl(wrapper=True)
+    def parse_stream(self) -> Generator[None, providerkit.Decoder, providerkit.Decoder]:
+        """Pass the events through."""
+        return providerkit.DecoderWrapper((yield))
+
+    @providerkit.hookimpl(wrapper=True)
+    def wrap_transport(self) -> Generator[None, providerkit.Transport, providerkit.Transport]:
+        """Pass the transport through."""
+        return (yield)
+
 
 class Client:
-    """Ask over one Client."""
+    """Ask over one Client; growth varies how much was said before, and what is active ("" stands for Through)."""
+
+    history = 0
+    extensions: Sequence[str] = ()
 
     def __init__(self, base_url: str) -> None:
         self._base_url = base_url
@@ -49,7 +74,19 @@ class Client:
         return (await self._run(path, extra={"stream": False})).text
 
     def _run(self, path: str, **options: Any) -> providerkit.Run:
+        if self.extensions:
+            options["extensions"] = self._active
         if path.startswith("/koala"):
-            return self._client.run("Count.", model="koala/gpt-4o-mini", base_url=self._base_url + path, **options)
-        base_url = f"{self._base_url}{path}/v1"
-        return self._client.run("Count.", model="openai/gpt-4o-mini", base_url=base_url, api_key="none", **options)
+            options = {"model": "koala/gpt-4o-mini", "base_url": self._base_url + path, **options}
+        else:
+            base_url = f"{self._base_url}{path}/v1"
+            options = {"model": "openai/gpt-4o-mini", "base_url": base_url, "api_key": "none", **options}
+        return self._client.run(self._messages() if self.history else "Count.", **options)
+
+    @cached_property
+    def _active(self) -> list[object]:
+        return [name or Through() for name in self.extensions]
+
+    def _messages(self) -> list[dict[str, str]]:
+        turns = [{"role": role, "content": SAID} for role in ("user", "assistant")]
+        return [turns[number % 2] for number in range(self.history)] + [{"role": "user", "content": "Count."}]
