@@ -96,7 +96,7 @@ def groups(figures: Iterable[Figure]) -> Iterator[tuple[str, str, str, str, list
 
 def number(value: float) -> str:
     """Show three digits, or all of a greater number."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
 
 
 def table(figures: Iterable[Figure]) -> str:

@@ -96,7 +96,7 @@ def closure(names: Sequence[str]) -> dict[str, Distribution]:
     found: dict[str, Distribution] = {}
     names = list(names)
     while names:
-        name = names.pop()
+        name = names.pop().replace("_", "-").lower()
         if name not in found:
             found[name] = Distribution.from_name(name)
             required = map(Requirement, found[name].requires or ())

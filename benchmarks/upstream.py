@@ -6,6 +6,7 @@ prints the port it listens on, and ends with its standard input. What it answers
 path, `/WIRE/EVENTS/EVENTS A WRITE/MILLISECONDS BETWEEN WRITES`; the client's own path
 comes after it. WIRE is `openai` or `koala`, alone for a stream of so many events, or with
 
+    -full   one as fast as the socket takes it, a hundred chunks in one write
     -json   one JSON answer that comes whole, its text as long as that of the events
     -due    a stream in which each text is the time at which it had to be written
     -sent   the same, the time at which it was written
@@ -33,7 +34,7 @@ TEXT = " token"
 STAMP = "00000000.000000000 "  # the place of a time, in seconds
 KILOBYTE = "x" * 1024
 BURST = 100  # writes of one stream before the others have their turn
-PATH = re.compile(rb"POST /(openai|koala)-?(json|due|sent|big|)/(\d+)/(\d+)/(\d+)")
+PATH = re.compile(rb"POST /(openai|koala)-?(full|json|due|sent|big|)/(\d+)/(\d+)/(\d+)")
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
@@ -46,7 +47,7 @@ class Answer:
     chunks: int = 0
     last: bytes = b""
     milliseconds: int = 0
-    stamp: str = ""
+    kind: str = ""
 
 
 @cache
@@ -60,7 +61,7 @@ def render(wire: str, kind: str, events: int, together: int, milliseconds: int) 
     if kind == "big":
         before, after = event(wire, KILOBYTE).split(KILOBYTE.encode())
         return Answer(head + chunked(before), chunked(KILOBYTE.encode()), 1024 * events, chunked(after) + end)
-    one = event(wire, STAMP if kind else TEXT)
+    one = event(wire, STAMP if kind in ("due", "sent") else TEXT)
     rest = events % together
     end = chunked(one * rest) + end if rest else end
     return Answer(head, chunked(one * together), events // together, end, milliseconds, kind)
@@ -73,8 +74,8 @@ def event(wire: str, text: str | None) -> bytes:
     delta = {} if text is None else {"content": text} if text else {"role": "assistant", "content": "", "refusal": None}
     choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": "stop" if text is None else None}
     head = {"id": "chatcmpl-CfQm7b3vJ0nQ0aXyqkV2bC8tHw1Ld", "object": "chat.completion.chunk", "created": 1795000000}
-    names = {"model": "gpt-4o-mini-2024-07-18", "system_fingerprint": "fp_560af6e559"}
-    return f"data: {json.dumps({**head, **names, 'choices': [choice]}, separators=(',', ':'))}\n\n".encode()
+    chunk = {**head, "model": "gpt-4o-mini-2024-07-18", "choices": [choice]}
+    return f"data: {json.dumps(chunk, separators=(',', ':'))}\n\n".encode()
 
 
 def whole(wire: str, text: str) -> bytes:
@@ -162,7 +163,7 @@ class Pace:
     def _pass(self) -> None:
         streams = self._streams
         for stream in streams:
-            stream.write_next(self._due)
+            stream.write_next(due=self._due)
         self._upstream.stats.late.append(time.monotonic() - self._due)
         self._streams = [stream for stream in streams if stream.left]
         if self._streams:
@@ -214,14 +215,14 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._burst()
 
-    def write_next(self, due: float) -> None:
-        """Write the next chunk; the last bytes go with the last of them."""
+    def write_next(self, count: int = 1, due: float = 0.0) -> None:
+        """Write the next chunks; the last bytes go with the last of them."""
         if not self.left:
             return
-        self.left -= 1
-        data = self.answer.chunk
-        if self.answer.stamp:
-            at = due if self.answer.stamp == "due" else time.monotonic()
+        self.left -= count
+        data = self.answer.chunk * count
+        if self.answer.kind in ("due", "sent"):
+            at = due if self.answer.kind == "due" else time.monotonic()
             data = data.replace(STAMP.encode(), f"{at:018.9f} ".encode())
         self._upstream.stats.writes += 1
         self.transport.write(data if self.left else data + self.answer.last)
@@ -253,10 +254,11 @@ class Connection(asyncio.Protocol):
         """Write until the peer's buffer is full, or others have waited for long enough."""
         if self.left and self.answer.milliseconds:  # what is due is due: the transport holds it for a slow peer
             return
-        for _ in range(min(BURST, self.left)):
+        together = BURST if self.answer.kind == "full" else 1
+        for _ in range(BURST // together):
             if self._paused:
                 return
-            self.write_next(0.0)
+            self.write_next(min(together, self.left))
         if self.left and not self._paused:
             asyncio.get_running_loop().call_soon(self._burst)
 

@@ -15,7 +15,12 @@ __all__ = ["any_backend", "flock", "install", "memory", "mocked", "site"]
 # Tests with another system are collected where it is installed: in the tox environment of its own.
 collect_ignore = [
     folder
-    for folder, needed in [("gpt4free", "g4f"), ("notebook", "nbclient"), ("official", "openai")]
+    for folder, needed in [
+        ("gpt4free", "g4f"),
+        ("notebook", "nbclient"),
+        ("official", "openai"),
+        ("plots", "matplotlib"),
+    ]
     if find_spec(needed) is None
 ]
 
