@@ -60,7 +60,7 @@ class Result:
     memory: int = 0
     calls: int = 0
     characters: int = 0
-    late: list[float] = field(default_factory=list)  # p50 and p99
+    late: list[float] = field(default_factory=list)  # p50, p99 and the latest
     upstream: dict[str, Any] = field(default_factory=dict)
 
 
@@ -161,7 +161,7 @@ async def measure(module: Any, job: Job) -> Result:
     result.characters = reader.characters
     if len(reader.late) > 1:
         late = quantiles(reader.late, n=100, method="inclusive")
-        result.late = [late[49], late[98]]
+        result.late = [late[49], late[98], max(reader.late)]
     return result
 
 

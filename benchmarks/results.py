@@ -107,14 +107,14 @@ def table(figures: Iterable[Figure]) -> str:
         if question != last:
             lines.append(f"\n{question}")
         last = question
-        lines.append(f"  {case}: {what}, {unit}")
+        lines.append(f"  {case}: {what}{unit and ', '}{unit}")
         lines += map(_row, those)
     return "\n".join(lines)
 
 
 def _row(figure: Figure) -> str:
     if not figure.runs:
-        return f"    {figure.client:28} {'-':>9}"
+        return f"    {figure.client:38} {'-':>9}"
     spread = "..".join(map(number, figure.spread))
     beside = "" if figure.ratio is None else f"{figure.ratio:.2f}"
-    return f"    {figure.client:28} {number(figure.median):>9} {spread:>17} {beside:>8}"
+    return f"    {figure.client:38} {number(figure.median):>9} {spread:>17} {beside:>8}"
