@@ -30,7 +30,7 @@ import attrs
 
 from .client import allow_files, pin
 
-TEXT = " token"
+TEXT = "token,"  # no blank at an end: some clients strip it
 STAMP = "00000000.000000000 "  # the place of a time, in seconds
 KILOBYTE = "x" * 1024
 BURST = 100  # writes of one stream before the others have their turn

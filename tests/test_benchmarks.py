@@ -182,7 +182,7 @@ def test_what_is_left_over_of_twenty_a_write_is_written_too(base_url):
         async with module.Client(base_url) as reader:
             return [text async for text in reader.stream("/openai/47/20/0")]
 
-    assert asyncio.run(read()) == [" token"] * 47
+    assert asyncio.run(read()) == [upstream.TEXT] * 47
     stats = client.upstream_stats(base_url)
     assert (stats["requests"], stats["connections"], stats["writes"]) == (1, 1, 2)
 
