@@ -19,8 +19,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from . import results
-from .bench import OURS, Bench, cores, upstream
+from . import environments, results
+from .bench import OURS, ROOT, Bench, cores, upstream
 
 QUESTIONS = ("startup", "events", "calls", "crowds", "latency", "growth")
 
@@ -32,15 +32,22 @@ def main() -> None:
     )
     parser.add_argument("questions", nargs="*", metavar="QUESTION", help=f"of {', '.join(QUESTIONS)}; all by default")
     parser.add_argument("--quick", action="store_true", help="three small rounds, to see where one stands")
+    parser.add_argument(
+        "--peers", action="store_true", help="compare other libraries, each in an environment that pip makes once"
+    )
+    parser.add_argument(
+        "--environments", type=Path, default=ROOT / ".benchmarks", metavar="FOLDER", help="where these are made"
+    )
     parser.add_argument("--rounds", type=int, help="5 by default, 3 where it has to be quick")
     parser.add_argument("--output", type=Path, default=Path("results.jsonl"), help="where the figures go")
     given = parser.parse_args()
     if unknown := set(given.questions) - set(QUESTIONS):
         parser.error(f"there is no question {', '.join(sorted(unknown))}; there are {', '.join(QUESTIONS)}")
+    peers = environments.make(environments.recipes(), given.environments.resolve(), say) if given.peers else []
     core, other = cores()
     with upstream(other) as base_url:
         rounds = given.rounds or (3 if given.quick else 5)
-        bench = Bench(OURS, rounds, given.quick, base_url, core, lambda words: print(words, file=sys.stderr))
+        bench = Bench((*OURS, *peers), rounds, given.quick, base_url, core, say)
         figures = []
         for question in given.questions or QUESTIONS:
             figures += import_module(f".{question}", __package__).figures(bench)
@@ -48,6 +55,11 @@ def main() -> None:
     results.write(given.output, head, figures)
     print("\n".join(f"{name}: {value}" for name, value in head.items()))
     print(results.table(figures))
+
+
+def say(words: str) -> None:
+    """Tell what is being done, beside the figures."""
+    print(words, file=sys.stderr)
 
 
 def describe(bench: Bench, *, pinned: bool) -> dict[str, Any]:
@@ -59,7 +71,7 @@ def describe(bench: Bench, *, pinned: bool) -> dict[str, Any]:
         "versions": {name: version(name) for name in ("aiohttp", "orjson", "pluggy", "attrs")},
         "rounds": bench.rounds,
         "pinned": "client and upstream each on a core of its own" if pinned else "not pinned to cores",
-        "peers": ", ".join(peer.name for peer in bench.peers if peer not in OURS)
+        "peers": ", ".join(f"{peer.name} {peer.version}" for peer in bench.peers if peer not in OURS)
         or "none (python -m benchmarks --peers makes them)",
     }
 

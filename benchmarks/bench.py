@@ -23,10 +23,11 @@ MODES = {"stream": "", "stream_blocking": ", blocking", "stream_events": ", even
 
 @attrs.frozen
 class Peer:
-    """Name a client, and the Python in whose environment it is installed."""
+    """Name a client, the Python in whose environment it is installed, and its version where it is another's."""
 
     name: str
     python: str = sys.executable
+    version: str = ""
 
 
 OURS = (Peer("bare"), Peer("providerkit"))
