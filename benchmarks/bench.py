@@ -81,6 +81,7 @@ class Bench:
         measures = {
             peer.name + MODES.get(mode, ""): partial(self.ask, peer, characters, mode=mode, **job)
             for peer in self.peers
+            if peer in OURS or job["path"].startswith("/openai")  # no peer speaks another wire
             for mode in modes
         }
         self.say(f"{job['path']} by {len(measures)}, {self.rounds} rounds")
