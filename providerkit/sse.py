@@ -13,6 +13,7 @@ What arrived and makes no event yet is kept: whoever feeds a decoder caps that.
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import TypeAlias
 
 import attrs
@@ -59,7 +60,7 @@ class SSEDecoder:
     """
 
     def __init__(self) -> None:
-        self._tail: list[bytes] = []  # pieces of the line that has no end yet
+        self._tail = BytesIO()  # the line that has no end yet: joined pieces would lie in memory twice
         self._at_start = True  # a byte order mark may still come
         self._between = False  # no event is begun, and nothing is waited for but the next one
         self._skip_newline = False  # the last line ended with CR, an LF belongs to it
@@ -95,7 +96,7 @@ class SSEDecoder:
     def _read_blocks(self, data: bytes) -> list[Record]:
         """Read whole events of one line of data, ended by LF, as most are; give the others to `_read_lines`."""
         whole = data.endswith(b"\n\n")
-        if self._tail or not whole:
+        if not whole or self._tail.tell():
             if b"\n" not in data:
                 return self._read_lines(data)
             data = self._take_tail(data)
@@ -113,13 +114,12 @@ class SSEDecoder:
         """Read line by line, which is right for everything."""
         end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
         if not end:
-            if data:
-                self._tail.append(data)
+            self._tail.write(data)
             return []
         lines = self._take_tail(data[:end]).splitlines()
         self._skip_newline = data.endswith(b"\r")
         if end < len(data):
-            self._tail.append(data[end:])
+            self._tail.write(data[end:])
         records = self._read(lines)
         if self._data and len(self._data) - self._packed > _MANY:
             self._pack()
@@ -131,7 +131,7 @@ class SSEDecoder:
         if self._at_start:
             data = self._take_tail(data)
             if len(data) < len(_BOM) and _BOM.startswith(data):
-                self._tail = [data]
+                self._tail.write(data)
                 return b""
             self._at_start = False
             data = data.removeprefix(_BOM)
@@ -141,9 +141,10 @@ class SSEDecoder:
         return data
 
     def _take_tail(self, data: bytes) -> bytes:
-        if self._tail:
-            data = b"".join((*self._tail, data))
-            self._tail = []
+        if self._tail.tell():
+            self._tail.write(data)
+            data = self._tail.getvalue()
+            self._tail = BytesIO()
         return data
 
     def _read(self, lines: list[bytes]) -> list[Record]:
