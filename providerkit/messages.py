@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 
 import attrs
 import orjson
-from attrs.validators import deep_iterable, optional
 
 from .errors import InvalidMessages, InvalidOption, PluginError, StreamMalformed
 from .schemas import description_of, schema_of
@@ -336,23 +335,21 @@ def _frozen_mapping(mapping: Mapping[str, Any] | None) -> Mapping[str, Any]:
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-def _of(*kinds: type) -> Any:
-    """Make a validator: the value is of one of these types, and a finite number where it is one."""
-
-    def check(chat: Chat, attribute: attrs.Attribute[Any], value: Any) -> None:
-        finite = not isinstance(value, float) or isfinite(value)
-        if not isinstance(value, kinds) or isinstance(value, bool) or not finite:
-            wanted = " or ".join(kind.__name__ for kind in kinds)
-            raise InvalidOption(
-                f"{attribute.name} is {value!r}, of type {type(value).__name__}; it takes {wanted}",
-                option=attribute.name,
-            )
-
-    return check
+_KINDS: dict[str, tuple[type, ...]] = {
+    "system": (str,),
+    "temperature": (float, int),
+    "top_p": (float, int),
+    "max_tokens": (int,),
+    "seed": (int,),
+}
 
 
-def _option(default: Any, validator: Any = None, converter: Any = None) -> Any:
-    return attrs.field(default=default, validator=validator, converter=converter, kw_only=True)
+def _check_kind(option: str, value: object, kinds: tuple[type, ...]) -> None:
+    """See that a value is of one of these types, and a finite number where it is one."""
+    finite = not isinstance(value, float) or isfinite(value)
+    if not isinstance(value, kinds) or isinstance(value, bool) or not finite:
+        wanted = " or ".join(kind.__name__ for kind in kinds)
+        raise InvalidOption(f"{option} is {value!r}, of type {type(value).__name__}; it takes {wanted}", option=option)
 
 
 @attrs.frozen
@@ -364,15 +361,27 @@ class Chat:
     """
 
     messages: tuple[Message, ...]
-    system: str | None = _option(None, optional([_of(str), _checked_word]))
-    tools: tuple[Tool, ...] = _option((), deep_iterable(_of(Tool)), _items)
-    response_format: Any = _option(None)
-    temperature: float | None = _option(None, optional(_of(float, int)))
-    top_p: float | None = _option(None, optional(_of(float, int)))
-    max_tokens: int | None = _option(None, optional(_of(int)))
-    stop: tuple[str, ...] = _option((), deep_iterable(_of(str)), _items)
-    seed: int | None = _option(None, optional(_of(int)))
-    extra: Mapping[str, Any] = _option(None, None, _frozen_mapping)
+    system: str | None = attrs.field(default=None, kw_only=True)
+    tools: tuple[Tool, ...] = attrs.field(default=(), converter=_items, kw_only=True)
+    response_format: Any = attrs.field(default=None, kw_only=True)
+    temperature: float | None = attrs.field(default=None, kw_only=True)
+    top_p: float | None = attrs.field(default=None, kw_only=True)
+    max_tokens: int | None = attrs.field(default=None, kw_only=True)
+    stop: tuple[str, ...] = attrs.field(default=(), converter=_items, kw_only=True)
+    seed: int | None = attrs.field(default=None, kw_only=True)
+    extra: Mapping[str, Any] = attrs.field(default=None, converter=_frozen_mapping, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:  # most are not given, and a validator for each is asked nonetheless
+        for option, kinds in _KINDS.items():
+            value = getattr(self, option)
+            if value is not None:
+                _check_kind(option, value, kinds)
+        for tool in self.tools:
+            _check_kind("tools", tool, (Tool,))
+        for stop in self.stop:
+            _check_kind("stop", stop, (str,))
+        if self.system is not None:
+            _checked_text(self.system, "system")
 
     @property
     def system_texts(self) -> tuple[str, ...]:

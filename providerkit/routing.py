@@ -50,7 +50,6 @@ class Routing:
         self._error: ProviderKitError | None = None
         self._ended = False
         self.is_waiting = False
-        transcript.begin(first.hooks.info.name, first.model.name)
 
     async def next(self) -> list[Event] | None:
         """Give the next batch of events; None at the end. Raises RunConsumed in a fork."""
