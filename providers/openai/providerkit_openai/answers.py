@@ -70,9 +70,11 @@ class Answer:
         except StreamMalformed:
             return self._parse_lines(data)
         text = text_alone(chunk)
-        if text is not None:
-            self._template.learn(data, text)
-        return self.parse_chunk(chunk)
+        if text is None:
+            return self.parse_chunk(chunk)
+        self._begun = True
+        self._template.learn(data, text)
+        return [TextDelta(text)]
 
     def _parse_lines(self, data: bytes) -> list[Event]:
         """Take events that no blank line parts, the mark of the end among them; blank data is none."""
