@@ -15,6 +15,7 @@ from .upstream import TEXT
 
 WIRES = {"openai": "OpenAI's wire", "koala": "Koala's wire"}
 WRITTEN = {"/1": "one a write", "-full/1": "one a chunk", "/20": "twenty a write"}
+PADDED = {"-padded/20": "twenty a write, padded"}  # chunks that differ not in their text alone
 
 
 def figures(bench: Bench) -> Iterator[Figure]:
@@ -23,7 +24,7 @@ def figures(bench: Bench) -> Iterator[Figure]:
     for wire in WIRES:
         measured = [
             figure
-            for written in WRITTEN
+            for written in WRITTEN | (PADDED if wire == "openai" else {})
             for streams, events in (long, short)
             for figure in measure(bench, wire, written, streams, events)
         ]
@@ -35,8 +36,9 @@ def measure(bench: Bench, wire: str, written: str, streams: int, events: int) ->
     kind, _, together = written.partition("/")
     path = f"/{wire}{kind}/{events}/{together}/0"
     modes: Sequence[str] = ["stream"] if bench.quick and (streams > 1 or not kind) else [*MODES]
-    taken = bench.ask_all(modes, streams * events * len(TEXT), path=path, at_once=streams, warm=streams)
-    what = f"{streams} x {events:,}, {WRITTEN[written]}"
+    warm = f"/{wire}{kind}/{min(events, 1000)}/{together}/0"
+    taken = bench.ask_all(modes, streams * events * len(TEXT), path=path, at_once=streams, warm_path=warm, warm=streams)
+    what = f"{streams} x {events:,}, {(WRITTEN | PADDED)[written]}"
     each = {name: [1e6 * result["cpu"] / (streams * events) for result in results] for name, results in taken.items()}
     yield from compare("events", f"CPU per event, {WIRES[wire]}", what, "µs", each)
     share = {

@@ -7,6 +7,7 @@ path, `/WIRE/EVENTS/EVENTS A WRITE/MILLISECONDS BETWEEN WRITES`; the client's ow
 comes after it. WIRE is `openai` or `koala`, alone for a stream of so many events, or with
 
     -full   one as fast as the socket takes it, a hundred chunks in one write
+    -padded one whose chunks each have padding of another length, as OpenAI's own have
     -json   one JSON answer that comes whole, its text as long as that of the events
     -due    a stream in which each text is the time at which it had to be written
     -sent   the same, the time at which it was written
@@ -34,7 +35,7 @@ TEXT = "token,"  # no blank at an end: some clients strip it
 STAMP = "00000000.000000000 "  # the place of a time, in seconds
 KILOBYTE = "x" * 1024
 BURST = 100  # writes of one stream before the others have their turn
-PATH = re.compile(rb"POST /(openai|koala)-?(full|json|due|sent|big|)/(\d+)/(\d+)/(\d+)")
+PATH = re.compile(rb"POST /(openai|koala)-?(full|padded|json|due|sent|big|)/(\d+)/(\d+)/(\d+)")
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
@@ -64,7 +65,8 @@ def render(wire: str, kind: str, events: int, together: int, milliseconds: int) 
     one = event(wire, STAMP if kind in ("due", "sent") else TEXT)
     rest = events % together
     end = chunked(one * rest) + end if rest else end
-    return Answer(head, chunked(one * together), events // together, end, milliseconds, kind)
+    several = b"".join(padded(one, length) for length in range(together)) if kind == "padded" else one * together
+    return Answer(head, chunked(several), events // together, end, milliseconds, kind)
 
 
 def event(wire: str, text: str | None) -> bytes:
@@ -76,6 +78,11 @@ def event(wire: str, text: str | None) -> bytes:
     head = {"id": "chatcmpl-CfQm7b3vJ0nQ0aXyqkV2bC8tHw1Ld", "object": "chat.completion.chunk", "created": 1795000000}
     chunk = {**head, "model": "gpt-4o-mini-2024-07-18", "choices": [choice]}
     return f"data: {json.dumps(chunk, separators=(',', ':'))}\n\n".encode()
+
+
+def padded(event: bytes, length: int) -> bytes:
+    """Add the field that hides how long a text is, on OpenAI's wire unless `include_obfuscation` is false."""
+    return event.replace(b"}\n\n", b',"usage":null,"obfuscation":"%b"}\n\n' % (b"x" * length))
 
 
 def whole(wire: str, text: str) -> bytes:
