@@ -27,7 +27,8 @@ def figures(bench: Bench) -> Iterator[Figure]:
         count: {"options": {"history": count}} | calls(max(5, 2_000 // count)) for count in sizes(bench, 10, 10_000)
     }
     yield from grow(bench, "messages of history", said, per_call("CPU per call"))
-    yield from streams(bench)
+    yield from one_event(bench)
+    yield from many_events(bench)
     yield from extensions(bench)
 
 
@@ -42,8 +43,8 @@ def providers(bench: Bench) -> Iterator[Figure]:
         yield from grow(bench, case, later, per_call("CPU of each further run"))
 
 
-def streams(bench: Bench) -> Iterator[Figure]:
-    """Make one event larger, in pieces of 1 KB, and then make more of them."""
+def one_event(bench: Bench) -> Iterator[Figure]:
+    """Make one event larger, in pieces of 1 KB."""
     yield from grow(
         bench,
         "megabytes in one event",
@@ -51,6 +52,10 @@ def streams(bench: Bench) -> Iterator[Figure]:
         ("CPU per MB", "ms", lambda result: 1e3 * result["cpu"] / (result["characters"] / 2**20)),
         ("memory, of the event's own", "times", lambda result: result["memory"] / result["characters"]),
     )
+
+
+def many_events(bench: Bench) -> Iterator[Figure]:
+    """Make more events of one stream."""
     for mode, how in (("stream", "as they come"), ("collect", "awaited")):
         jobs = {count: events(count, mode) for count in sizes(bench, 10_000, 1_000_000)}
         what = f"memory beyond the text, {how}"

@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import bench, client, results, startup, upstream
+from benchmarks import bench, budgets, client, results, startup, upstream
 from benchmarks.results import compare
 
 PAIR = compare("events", "short", "CPU", "µs", {"bare": [2.0, 4.0, 1.0], "providerkit": [5.0, 4.0, 1.0], "other": []})
@@ -95,7 +95,7 @@ def test_a_streamed_event_costs_something_in_each_way_to_read_it(base_url):
     assert {name for _, _, name in figures} == {
         "bare", "providerkit", "providerkit, blocking", "providerkit, events", "providerkit, collected"
     }  # fmt: skip
-    assert len({(case, what) for case, what, _ in figures}) == 2 * 2 * 6
+    assert len({(case, what) for case, what, _ in figures}) == 2 * (2 * 6) + 2 * 2
 
 
 def test_whole_calls_share_their_connections(base_url):
@@ -198,3 +198,36 @@ def test_a_peer_that_does_not_read_is_waited_for(base_url):
     assert 0 < sum(written[1:]) < 10_000
     while not client.upstream_stats(base_url)["left"]:
         pass
+
+
+def budget(*ratios):
+    """Make a budget of 2 whose ratio is measured as these, one after the other."""
+    left = list(ratios)
+
+    def measure(bench):
+        ratio = left.pop(0)
+        return [
+            attrs.evolve(PAIR[0], ratio=1.0),
+            attrs.evolve(PAIR[1], what="another", ratio=9.0),
+            attrs.evolve(PAIR[1], ratio=ratio),
+        ]
+
+    return budgets.Budget("an event", 2.0, measure, "CPU")
+
+
+@pytest.mark.parametrize(
+    ("ratios", "held", "said"),
+    [
+        ((1.5,), True, "held  an event: 1.50 of 2"),
+        ((2.5,), True, "held  an event: 2.50 of 2"),
+        ((2.6, 1.5), True, "held  an event: 2.60, then 1.50 of 2"),
+        ((2.6, 2.7, 2.8), False, "OVER  an event: 2.60, then 2.70, then 2.80 of 2"),
+    ],
+)
+def test_a_budget_is_held_unless_it_is_exceeded_three_times(ratios, held, said):
+    assert list(budgets.check([budget(*ratios)], bench.Bench())) == [(held, said)]
+
+
+def test_each_budget_has_its_figure(base_url):
+    for each in budgets.BUDGETS:
+        assert each.ratio(Here(rounds=1, quick=True, base_url=base_url)) > 0
