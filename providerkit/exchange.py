@@ -250,9 +250,7 @@ def dressed(request: Request, endpoint: Endpoint) -> Request:
 
 @cache
 def _own_headers(stream: bool) -> Headers:
-    from importlib.metadata import (
-        version,
-    )  # a third of what it takes to import this module, and only who sends needs it
+    from importlib.metadata import version  # brings zipfile, csv and email, and only who sends needs it
 
     own = {"User-Agent": f"providerkit/{version('providerkit-core')}"}
     if stream:
