@@ -59,7 +59,6 @@ BARS = (
     Bars("calls", "calls", "one after another, OpenAI", "CPU", "CPU of a whole call", "CPU per call, µs"),
     Bars("crowd-time", "crowds", "1,000", "wall", "Time of 1,000 streams", "time until all have ended, s"),
     Bars("crowd-memory", "crowds", "1,000", "memory", "Memory of 1,000 streams", "memory beyond that before, MB"),
-    Bars("import", "startup", "import", "time", "Time of an import", "time over that of bare Python, ms"),
 )
 LINES = (
     ("providers installed", "further", "CPU per run, µs"),

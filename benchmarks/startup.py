@@ -17,6 +17,7 @@ from .results import Figure, compare, derive
 
 NEEDED = "import attrs, pluggy, orjson, asyncio"
 FIRST_USE = "import providerkit; providerkit.run"
+SENDING = "import aiohttp"
 # In the environment of a developer; peers have one of their own, with nothing else in it.
 ROOTS = {"bare": ["aiohttp", "orjson"], "providerkit": ["providerkit-core", "providerkit-koala"]}
 BEGIN = """
@@ -36,6 +37,8 @@ def figures(bench: Bench) -> Iterator[Figure]:
     yield from _begun(bench, "import over bare Python", imports, "bare")
     lines = {line: partial(begin, sys.executable, line) for line in (NEEDED, FIRST_USE)}
     yield from _begun(bench, "first use over bare Python", lines, NEEDED)
+    lines = {line: partial(begin, sys.executable, line) for line in (SENDING, f"{FIRST_USE}; {SENDING}")}
+    yield from _begun(bench, "ready to send over bare Python", lines, SENDING)
     tool = str(Path(sys.executable).with_name("providerkit"))
     click = 'python -c "import click"'
     commands: dict[str, Callable[[], float]] = {
