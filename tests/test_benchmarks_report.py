@@ -1,5 +1,6 @@
 """Pages made of the figures of the benchmarks; their plots are drawn where matplotlib is installed."""
 
+import attrs
 import pytest
 
 from benchmarks import report
@@ -34,3 +35,12 @@ def test_tables_go_between_the_markers_of_a_page():
     assert report.filled(filled, {"python": "3.14", "versions": {"a": "1", "b": "2"}}, PAIR) == filled
     with pytest.raises(ValueError, match="no <!-- events -->"):
         report.filled("<!-- setting --><!-- end of setting -->", {}, PAIR)
+
+
+def test_figures_of_several_measurements_are_joined_case_by_case():
+    long = [attrs.evolve(figure, case="long") for figure in PAIR]
+    calls = [attrs.evolve(figure, question="calls") for figure in PAIR]
+    head = {"rounds": 5, "peers": "a 1", "versions": {"b": "1"}}
+    slower = [attrs.evolve(figure, runs=(9.0,)) for figure in PAIR]
+    joined = report.joined([(head, [*PAIR, *calls]), (head | {"rounds": 3}, [*slower, *long])])
+    assert joined == ({"rounds": "5 / 3", "peers": "a 1", "versions": "b 1"}, [*PAIR, *long, *calls])
