@@ -20,6 +20,8 @@ from pages import blocks, examples, is_as_told
 from test_floors import FLOORS
 
 import providerkit
+from benchmarks import report, results
+from benchmarks.budgets import BUDGETS
 from benchmarks.recovery import SCENARIOS
 from providerkit import errors
 from providerkit.cli.main import main
@@ -373,3 +375,12 @@ def test_every_scenario_is_there():
     told = re.findall(r"^\| (S\d\d) \| (.*?) \|", page("reliability.md"), re.MULTILINE)
     known = [(scenario.name, scenario.what) for scenario in SCENARIOS] + [("S15", "down for 60 s, then healthy")]
     assert told == sorted(known)
+
+
+def test_every_budget_is_there_with_its_limit():
+    told = {coded(cells[0])[0]: float(cells[1]) for cells in rows(page("performance.md").partition("## What was")[0])}
+    assert told == {budget.name: budget.limit for budget in BUDGETS}
+
+
+def test_the_tables_of_the_page_on_performance_are_made_of_its_figures():
+    assert report.filled(page("performance.md"), *results.read(DOCS / "performance.jsonl")) == page("performance.md")
