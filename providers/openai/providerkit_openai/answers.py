@@ -282,7 +282,7 @@ def models_of(head: ResponseHead, body: bytes, name: str) -> list[Model]:
 def _is_error(value: dict[str, Any]) -> bool:
     error = value.get("error")
     if error is None:
-        return value.get("object") == "error" and "choices" not in value  # vLLM, Mistral
+        return value.get("object") == "error"  # vLLM, Mistral
     return bool(error) or "choices" not in value
 
 

@@ -42,9 +42,16 @@ class Template:
             return
         self._attempts += 1
         before, found, after = data.partition(_json(text))
-        other = text + "?"  # elsewhere than in its place, it would not come out
-        if found and text_alone(loads(before + _json(other) + after)) == other:
+        if found and _comes_out(before, text + "?", after):
             self._before, self._after = before, after
+
+
+def _comes_out(before: bytes, text: str, after: bytes) -> bool:
+    """Tell whether a text in this place is the content; its bytes may stand elsewhere, as `","` between fields."""
+    try:
+        return text_alone(loads(before + _json(text) + after)) == text
+    except StreamMalformed:
+        return False
 
 
 def _json(text: str) -> bytes:
@@ -61,6 +68,10 @@ def text_alone(chunk: Any) -> str | None:
         return None
     if len(delta) > 1 + ("role" in delta) or choice.get("finish_reason") or choice.get("index"):
         return None
-    if type(text) is not str or not text or "error" in choice or "error" in chunk or chunk.get("usage"):
+    if type(text) is not str or not text or _is_odd(choice) or _is_odd(chunk) or chunk.get("usage"):
         return None
     return text
+
+
+def _is_odd(value: dict[str, Any]) -> bool:
+    return "error" in value or value.get("object") == "error"

@@ -611,6 +611,15 @@ def test_whatever_a_server_sends_is_events_and_one_finish_or_a_typed_error(bodie
         assert all(call.id for call in transcript.reply().tool_calls)
 
 
+@pytest.mark.parametrize("words", [",", ":", '"', "?", "Hello"])
+def test_padded_chunks_are_read_whatever_their_text(words):
+    padded = [
+        chunk({"content": content}, obfuscation="x" * length) for length, content in enumerate(["Hello", words, words])
+    ]
+    compact = [json.dumps(json.loads(item), separators=(",", ":")) for item in padded]
+    assert joined(events(*compact, STOP)) == ("Hello" + 2 * words, "", "stop")
+
+
 @unhurried
 @given(st.lists(chunks(values) | objects(values), max_size=3))
 def test_any_chunks_are_the_same_events_after_a_chunk_of_text(bodies):

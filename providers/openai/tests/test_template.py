@@ -16,6 +16,7 @@ PLACES = [
     '{"model":"x","choices":[{"delta":{"content":%s}}],"obfuscation":"x"}',
     '{"id":"\\ud83d","choices":[{"delta":{"content":%s}}]}',
     '{"choices":[{"delta":{"content":%s}}],"other":"content"}',
+    '{"id":"x","object":"y","choices":[{"index":0,"delta":{"content":%s}}],"obfuscation":"z"}',
 ]
 
 
@@ -61,6 +62,25 @@ def test_a_text_that_stands_elsewhere_first_is_not_taken_for_the_content():
     )
 
 
+@pytest.mark.parametrize("words", [",", ":", "{", "]"])
+@pytest.mark.parametrize("place", PLACES)
+def test_a_text_whose_json_stands_between_fields_does_no_harm(place, words):
+    data = (place % json.dumps("Hello")).encode()
+    assert taught(place, words).text_in(data) in (None, "Hello")
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        {"object": "error", "choices": [{"delta": {"content": "x"}}]},
+        {"choices": [{"object": "error", "delta": {"content": "x"}}]},
+        {"error": None, "choices": [{"delta": {"content": "x"}}]},
+    ],
+)
+def test_a_chunk_that_may_be_an_error_is_looked_at_closely(chunk):
+    assert text_alone(chunk) is None
+
+
 def test_it_gives_up_where_no_chunk_is_like_another():
     template = Template()
     for number in range(ATTEMPTS):
@@ -75,7 +95,7 @@ def test_it_takes_no_long_chunk_for_a_pattern():
 
 
 surrogates = st.sampled_from(["\ud83d", "\udc00", "a\ud83d", "\ud83d\udc00"])
-texts = st.text(max_size=5) | surrogates | st.sampled_from(["x", "?", "content", "x?"])
+texts = st.text(max_size=5) | surrogates | st.sampled_from(["x", "?", "content", "x?", ",", ":", ",?"])
 
 
 @unhurried
