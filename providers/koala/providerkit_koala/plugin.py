@@ -198,17 +198,25 @@ def _histories(chat: Chat) -> dict[str, Any]:
 
 def _parse_event(data: bytes, event: str) -> list[Event]:
     """Make events of the data of one server-sent event, which is a JSON string nearly always."""
+    if event == "error":
+        raise _error_of(data)
     try:
         value = loads(data)
     except StreamMalformed:
         if data.endswith(DONE):  # no blank line before the mark
             return [*_parse_event(_before_done(data), event), Finish("stop")]
-        if event == "error":
-            raise _told(data.decode("utf-8", "replace")) from None
         return [_event_of(value) for value in _values(data)]
-    if event == "error":
-        raise _error_in(value, 200) or _told(value)
     return [TextDelta(value) if type(value) is str else _event_of(value)]
+
+
+def _error_of(data: bytes) -> ProviderError:
+    """Make the error that an event of this type is, whatever it holds."""
+    try:
+        values = _values(_before_done(data))
+    except StreamMalformed:
+        values = []
+    words = values[0] if values else data.decode("utf-8", "replace")
+    return _error_in(words, 200) or ProviderError(f"koala: {_shown(words)}", status=200)
 
 
 def _parse_plain_event(data: bytes, event: str) -> list[Event]:
@@ -266,11 +274,6 @@ def _error_in(value: Any, status: int) -> ProviderError | None:
     inner = error if isinstance(error, dict) else value
     words, code = inner.get("message") or error or "an error without words", inner.get("code")
     return ProviderError.from_status(status, f"koala: {_shown(words)}", code=None if code is None else _shown(code))
-
-
-def _told(words: Any) -> ProviderError:
-    """Make the error of what came as one, and has no form that is known."""
-    return ProviderError(f"koala: {_shown(words)}", status=200)
 
 
 def _shown(value: Any) -> str:

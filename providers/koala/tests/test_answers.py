@@ -169,7 +169,10 @@ async def test_an_error_in_mid_answer_is_an_error_that_holds_the_text(dialect):
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@pytest.mark.parametrize("data", ["fell asleep", '"fell asleep"', '{"error": "fell asleep"}', '{"why": "fell asleep"}'])
+@pytest.mark.parametrize(
+    "data",
+    ["fell asleep", '"fell asleep"', '{"error": "fell asleep"}', '{"why": "fell asleep"}', '"fell asleep"\ndata: "a"'],
+)
 async def test_an_event_of_type_error_is_an_error_whatever_it_holds(dialect, data):
     error = await failed(providerkit.ProviderError, http(f"event: error\ndata: {data}\n\n".encode()), dialect)
     assert "fell asleep" in str(error)
@@ -277,3 +280,10 @@ async def test_a_cut_stream_is_truncated_and_holds_the_text(cut):
 
     error = await failed(providerkit.StreamTruncated, answer)
     assert error.partial == "Leaves, "
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_an_error_of_several_lines_is_that_of_the_first(dialect):
+    answer = http(b'event: error\ndata: {"error": {"message": "no more leaves", "code": "eaten"}}\ndata: "a"\n\n')
+    error = await failed(providerkit.ProviderError, answer, dialect)
+    assert (str(error), error.code) == ("koala: no more leaves", "eaten")
