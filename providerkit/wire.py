@@ -153,7 +153,7 @@ def shown_url(url: str) -> str:
 
 def _checked_base_url(url: str) -> str:
     if not isinstance(url, str):
-        raise _not_a_base_url(repr(url))
+        raise _not_a_base_url(url)
     return _parsed_base_url(url)
 
 
@@ -165,7 +165,7 @@ def _parsed_base_url(url: str) -> str:
     except ValueError:
         usable = False
     if not usable or _FORBIDDEN.search(url) or " " in url or "\t" in url:
-        raise _not_a_base_url(_CREDENTIALS.sub("***", repr(url)))
+        raise _not_a_base_url(url)
     if parts.username is not None or parts.password is not None:
         raise InvalidOption("base_url holds a user name or password; send them in headers=", option="base_url")
     if parts.query or parts.fragment:
@@ -176,7 +176,8 @@ def _parsed_base_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def _not_a_base_url(shown: str) -> InvalidOption:
+def _not_a_base_url(url: object) -> InvalidOption:
+    shown = _CREDENTIALS.sub("***", repr(url))
     return InvalidOption(f"base_url is {shown}; it must look like 'https://host/path'", option="base_url")
 
 

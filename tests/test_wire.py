@@ -9,6 +9,7 @@ import pytest
 from cuts import unhurried
 from hypothesis import given
 from hypothesis import strategies as st
+from yarl import URL
 
 from providerkit import (
     Decoder,
@@ -253,6 +254,8 @@ def test_a_base_url_that_is_no_origin_is_refused_and_shown(base_url):
             f"http://me:{KEY}@a b",
             f"http://a?{KEY}\n",
         ),
+        f"http://me:{KEY}@a".encode(),
+        URL(f"http://me:{KEY}@a"),
     ],
 )
 def test_a_base_url_with_credentials_or_a_query_is_refused_and_shows_none(base_url):
