@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, closing
 from functools import cache
 from http import HTTPStatus
@@ -281,9 +281,8 @@ class _Answer:
 
     async def aclose(self) -> None:
         """Close the chunks where they come from a generator, which its loop would close in a task of its own."""
-        aclose = getattr(self._chunks, "aclose", None)
-        if aclose is not None:
-            await aclose()
+        if isinstance(self._chunks, AsyncGenerator):
+            await self._chunks.aclose()
 
     async def next(self) -> list[Event]:
         """Give the events of the next bytes; those of the end of the body where none come."""

@@ -8,7 +8,6 @@ that waits is cancelled and gets TimedOut in place of the CancelledError.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -37,11 +36,11 @@ def pause_clocks() -> Iterator[None]:
 
 
 class LoopClock:
-    """Keep the time of asyncio's event loops; to ask the running one for it takes five times as long."""
+    """Keep the time of the running event loop, which may have a clock of its own."""
 
     def now(self) -> float:
-        """Give the time in seconds."""
-        return time.monotonic()
+        """Give the loop's time in seconds."""
+        return asyncio.get_running_loop().time()
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
