@@ -51,7 +51,7 @@ def main() -> None:
         figures = []
         for question in given.questions or QUESTIONS:
             figures += import_module(f".{question}", __package__).figures(bench)
-    head = describe(bench, pinned=core is not None and core != other)
+    head = describe(bench, pinned(core, other))
     results.write(given.output, head, figures)
     print("\n".join(f"{name}: {value}" for name, value in head.items()))
     print(results.table(figures))
@@ -62,7 +62,14 @@ def say(words: str) -> None:
     print(words, file=sys.stderr)
 
 
-def describe(bench: Bench, *, pinned: bool) -> dict[str, Any]:
+def pinned(core: int | None, other: int | None) -> str:
+    """Say which process had which core."""
+    if core is None:
+        return "not pinned to cores"
+    return "client and upstream each on a core of its own" if core != other else "client and upstream share one core"
+
+
+def describe(bench: Bench, pinned: str) -> dict[str, Any]:
     """Say what was measured on, and with what."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
@@ -70,7 +77,7 @@ def describe(bench: Bench, *, pinned: bool) -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: version(name) for name in ("aiohttp", "orjson", "pluggy", "attrs")},
         "rounds": bench.rounds,
-        "pinned": "client and upstream each on a core of its own" if pinned else "not pinned to cores",
+        "pinned": pinned,
         "peers": ", ".join(f"{peer.name} {peer.version}" for peer in bench.peers if peer not in OURS)
         or "none (python -m benchmarks --peers makes them)",
     }

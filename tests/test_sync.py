@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import signal
 import threading
 
@@ -254,3 +255,10 @@ def test_a_fork_gets_a_thread_of_its_own(monkeypatch):
     after.stop()
     monkeypatch.undo()
     before.stop()
+
+
+def test_a_fork_is_another_process(monkeypatch: pytest.MonkeyPatch):
+    """What a child does first; that it does is seen in test_forks.py."""
+    monkeypatch.setattr(sync, "_process", -1)
+    sync._note_fork()
+    assert sync.process() == os.getpid()
