@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import bench, budgets, client, results, startup, upstream
+from benchmarks import bench, budgets, client, layers, results, startup, upstream
 from benchmarks.results import compare
 
 PAIR = compare("events", "short", "CPU", "µs", {"bare": [2.0, 4.0, 1.0], "providerkit": [5.0, 4.0, 1.0], "other": []})
@@ -235,3 +235,12 @@ def test_each_budget_has_its_figure():
             return vars(client.Result("1", 1.0, 1.0, 1, 1, characters, [1.0, 1.0, 1.0], upstream))
 
     assert [each.ratio(Told(rounds=1, quick=True)) for each in budgets.BUDGETS] == [1.0] * 5 + [1.0, 0.125]
+
+
+def test_each_layer_of_a_call_is_measured_as_often(base_url, monkeypatch):
+    monkeypatch.setattr(layers, "ROUNDS", 2)
+    monkeypatch.setattr(layers, "CALLS", 3)
+    client.upstream_stats(base_url)
+    taken = asyncio.run(layers.measure(base_url))
+    assert [len(runs) for runs in taken.values()] == [2] * 6
+    assert client.upstream_stats(base_url)["requests"] == 2 * 3 * 6

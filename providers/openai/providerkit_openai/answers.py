@@ -71,7 +71,7 @@ class Answer:
             return self._parse_lines(data)
         text = text_alone(chunk)
         if text is None:
-            return self.parse_chunk(chunk)
+            return self._parse_chunk(chunk)
         self._begun = True
         self._template.learn(data, text)
         return [TextDelta(text)]
@@ -79,11 +79,10 @@ class Answer:
     def _parse_lines(self, data: bytes) -> list[Event]:
         """Take events that no blank line parts, the mark of the end among them; blank data is none."""
         lines = [line.strip() for line in data.split(b"\n") if line.strip()]
-        events = [event for line in lines if line != DONE for event in self.parse_chunk(loads(line))]
+        events = [event for line in lines if line != DONE for event in self._parse_chunk(loads(line))]
         return [*events, Finish("stop")] if lines[-1:] == [DONE] else events
 
-    def parse_chunk(self, chunk: Any) -> list[Event]:
-        """Make events of one chunk, whatever it holds."""
+    def _parse_chunk(self, chunk: Any) -> list[Event]:
         if not isinstance(chunk, dict):
             raise StreamMalformed(f"{self._name}: a chunk is {type(chunk).__name__}, not an object")
         if _is_error(chunk):
@@ -101,7 +100,7 @@ class Answer:
         """Make events of a completion that came whole; of what is none the core asks `parse_error`."""
         if not isinstance(value, dict) or not _objects(value.get("choices")):
             raise UnexpectedContent(f"{self._name}'s answer is JSON, but no completion", status=self._head.status)
-        return self.parse_chunk(value)
+        return self._parse_chunk(value)
 
     def _parse_choice(self, choice: dict[str, Any], events: list[Event]) -> None:
         if _is_error(choice):

@@ -53,6 +53,14 @@ def test_a_chunk_that_is_otherwise_is_parsed(data):
     assert taught(PLACES[0], "Hel").text_in(data) is None
 
 
+@pytest.mark.parametrize("place", ['{"index":0,"delta":{"content":%s}}', '{"delta":{"content":%s},"index":0}'])
+def test_what_is_as_long_before_or_after_the_text_is_not_the_same(place):
+    place = f'{{"choices":[{place}]}}'
+    template = taught(place, "Hel")
+    assert template.text_in((place % '"lo"').encode()) == "lo"
+    assert template.text_in((place % '"lo"').replace(":0", ":1").encode()) is None
+
+
 def test_a_text_that_stands_elsewhere_first_is_not_taken_for_the_content():
     assert (
         taught('{"model":"x","choices":[{"delta":{"content":%s}}]}', "x").text_in(
