@@ -133,11 +133,16 @@ def _is_all_in_folders() -> bool:
     finders = [finder for finder in sys.meta_path if hasattr(finder, "find_distributions")]
     # The backport, which much else imports, puts its own finder in the place of PathFinder's; it finds the same.
     known = all(finder is PathFinder or type(finder).__module__ == "importlib_metadata" for finder in finders)
-    return known and not any(path.endswith(".egg") or os.path.isfile(path) for path in sys.path)
+    return known and not any(path.endswith(".egg") or os.path.isfile(path) for path in import_folders())
+
+
+def import_folders() -> list[str]:
+    """Return the entries of sys.path that the import system reads: it passes over all that are not strings."""
+    return [path for path in sys.path if isinstance(path, str)]
 
 
 def _infos() -> Iterator[tuple[str, str]]:
-    for folder in sys.path:
+    for folder in import_folders():
         try:
             names = os.listdir(folder or ".")
         except OSError:  # it is not there
@@ -196,6 +201,8 @@ def _read(group: str) -> dict[str, tuple[EntryPoint, ...]]:
 def _entry_points(group: str) -> Iterable[EntryPoint]:
     from importlib.metadata import entry_points  # see above
 
+    if import_folders() != sys.path:  # it would fail, or find what can't be imported
+        return _one_by_one(group)
     try:
         return entry_points(group=group)
     except Exception:  # noqa: BLE001 - one package with junk in its metadata fails them all
@@ -206,7 +213,7 @@ def _one_by_one(group: str) -> Iterator[EntryPoint]:
     from importlib.metadata import distributions  # see above
 
     seen = set()
-    for found in distributions():
+    for found in distributions(path=import_folders()):
         try:
             metadata: Any = found.metadata
             name, points = metadata.get("Name"), found.entry_points.select(group=group)
@@ -228,7 +235,7 @@ def _is_findable(module: str) -> bool:
     parts = module.split(".")
     for end in range(1, len(parts) + 1):
         name = ".".join(parts[:end])
-        specs = (finder.find_spec(name, path) for finder in sys.meta_path)
+        specs = (finder.find_spec(name, path) for finder in sys.meta_path if hasattr(finder, "find_spec"))
         try:
             spec = next((spec for spec in specs if spec is not None), None)
         except KeyError:  # a namespace package within another can't be found before that is imported

@@ -126,6 +126,13 @@ def test_another_copy_on_the_path_is_broken(site):
     assert (code, findings["providerkit"].says) == (1, f"there is another copy at {site / 'providerkit'}")
 
 
+@pytest.mark.parametrize("entry", [b"/nowhere", None], ids=repr)
+def test_what_the_import_system_passes_over_in_its_path_is_passed_over_here(site, monkeypatch, entry):
+    expected = found()
+    monkeypatch.setattr(sys, "path", [*sys.path, entry, site])
+    assert found() == expected
+
+
 def test_two_versions_of_one_package_are_broken(site):
     announce(site, "x", "y", group="nobody", distribution="providerkit_core")
     info = site / "providerkit_core-1.0.dist-info" / "METADATA"

@@ -3,6 +3,7 @@
 import sys
 from importlib.machinery import PathFinder
 from importlib.metadata import entry_points
+from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
@@ -27,6 +28,31 @@ def test_a_package_whose_metadata_is_a_ruin_is_listed_all_the_same(site):
     (site / "birds-1.0.dist-info" / "METADATA").write_text("")
     (found,) = (one for one in announcements() if one.name == "parrot")
     assert (found.distribution, found.version) == ("unknown", "unknown")
+
+
+@pytest.mark.parametrize("entry", [Path("/nowhere"), b"/nowhere", None, 5], ids=repr)
+def test_what_the_import_system_passes_over_in_its_path_is_passed_over_here(site, monkeypatch, entry):
+    """Scripts append a Path, which is never read; all that is found on strings is found as before."""
+    announce(site, "parrot", "birds_module:Parrot")
+    before = announcements()
+    monkeypatch.setattr(sys, "path", [entry, *sys.path])
+    assert announcements() == before
+    assert "parrot" in discovery.providers()
+    assert len(discovery.announced(PROVIDERS, "parrot")) == 1
+
+
+def test_a_package_on_a_path_that_is_no_string_is_not_found_for_it_can_not_be_imported(tmp_path, monkeypatch):
+    announce(tmp_path, "parrot", "birds_module:Parrot")
+    monkeypatch.setattr(sys, "path", [*sys.path, tmp_path])
+    assert "parrot" not in discovery.providers()
+    assert discovery.announced(PROVIDERS, "parrot") == ()
+
+
+def test_a_finder_of_the_old_kind_is_passed_over(site, monkeypatch):
+    announce(site, "parrot", "birds_module:Parrot")
+    before = problems()
+    monkeypatch.setattr(sys, "meta_path", [object(), *sys.meta_path])
+    assert problems() == before
 
 
 class Backport:

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import providerkit
 
 from .. import keys, sync
-from ..discovery import EXTENSIONS, PROVIDERS, Announcement, announcements, installed, metadata_of
+from ..discovery import EXTENSIONS, PROVIDERS, Announcement, announcements, import_folders, installed, metadata_of
 from ..messages import ProviderInfo
 from ..plugins import EXTENSIONS_VARIABLE, assemble, find_provider, load
 from ..policy import Limits
@@ -106,7 +106,7 @@ def _house() -> Path:
 
 def _copies() -> Iterator[Finding]:
     """Look for what hides what: another copy on the path, other versions, the other project of that name."""
-    on_path = dict.fromkeys(Path(folder, "providerkit").resolve() for folder in sys.path)
+    on_path = dict.fromkeys(Path(folder, "providerkit").resolve() for folder in import_folders())
     for folder in on_path:
         if folder != _house() and (folder / "__init__.py").is_file():
             yield Finding("broken", "providerkit", f"there is another copy at {folder}", "keep one of them")
@@ -126,7 +126,7 @@ def _copies() -> Iterator[Finding]:
 
 
 def _versions(name: str) -> list[str]:
-    found = map(metadata_of, importlib.metadata.distributions(name=name))
+    found = map(metadata_of, importlib.metadata.distributions(name=name, path=import_folders()))
     return sorted({metadata.get("Version", "unknown") for metadata in found})
 
 
@@ -225,7 +225,7 @@ def _code(path: Path) -> list[str]:
 def _owners() -> dict[Path, str]:
     """Say which distribution has put a .pth file there."""
     owners = {}
-    for found in importlib.metadata.distributions():
+    for found in importlib.metadata.distributions(path=import_folders()):
         try:
             files = [found.locate_file(file) for file in found.files or () if file.suffix == ".pth"]
             owners.update({Path(str(file)).resolve(): f"{found.name} {found.version}" for file in files})

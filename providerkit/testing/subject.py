@@ -18,6 +18,7 @@ from unittest.mock import patch
 import attrs
 
 from ..client import Client
+from ..discovery import import_folders
 from ..errors import MissingAPIKey, ProviderError, ProviderKitError, StreamError, TransportError, UnsupportedFeature
 from ..events import Event, ReasoningDelta, Reply, TextDelta, ToolCallDelta, Transcript
 from ..exchange import dressed
@@ -328,7 +329,7 @@ class Subject:
         implementation = self.implementation
         module = implementation.__name__ if isinstance(implementation, ModuleType) else type(implementation).__module__
         environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
-        command = [sys.executable, "-c", _IMPORT, json.dumps(sys.path), module]
+        command = [sys.executable, "-c", _IMPORT, json.dumps(import_folders()), module]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)  # noqa: S603 - ourselves
         if done.returncode:
             reason = done.stderr.strip().rpartition("\n")[2]
