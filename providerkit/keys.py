@@ -42,7 +42,7 @@ class Keyring:
     def get(self, name: str) -> str | None:
         """Give the key that is kept under a name; None where there is none, or no keyring that answers."""
         if name not in self._said:
-            self._said[name] = self._ask_if_it_works(lambda keyring: keyring.get_password(SERVICE, name)) or None
+            self._said[name] = _unless_blank(self._ask_if_it_works(lambda keyring: keyring.get_password(SERVICE, name)))
         return self._said[name]
 
     def backend(self) -> str | None:
@@ -136,7 +136,12 @@ system_keyring = Keyring()
 
 
 def find_key(info: ProviderInfo, given: str | None = None) -> Secret | None:
-    """Give the key for a provider, None where there is none; raises InvalidOption for one that can't be sent."""
+    """Return the key for a provider, None if there is none.
+
+    A blank one in the environment or the keyring counts as none: it is what a line of an
+    .env file leaves that has nothing behind its "=". Raises InvalidOption for one that
+    can't be sent, and for a blank one that was given.
+    """
     key = given if given is not None else _in_environment(info) or _in_keyring(info)
     return None if key is None else Secret(key)
 
@@ -149,9 +154,13 @@ def key_source(info: ProviderInfo) -> str | None:
 
 
 def _in_environment(info: ProviderInfo) -> str | None:
-    return os.environ.get(info.api_key_env) or None if info.api_key_env else None
+    return _unless_blank(os.environ.get(info.api_key_env)) if info.api_key_env else None
 
 
 def _in_keyring(info: ProviderInfo) -> str | None:
     """Ask for the keys of those alone who name a variable: others take none."""
     return system_keyring.get(info.name) if info.api_key_env else None
+
+
+def _unless_blank(key: str | None) -> str | None:
+    return key if key and key.strip() else None

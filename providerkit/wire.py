@@ -110,7 +110,8 @@ _JSON = _checked_headers({"Content-Type": "application/json"})
 class Secret:
     """Hold a key so that it shows nowhere; `reveal()` gives it to who must send it.
 
-    Raises InvalidOption for an empty key, and for one that no header can carry.
+    Raises InvalidOption for a blank key, for one with a blank at an end, which a header
+    loses on its way, and for one that no header can carry.
 
     >>> key = Secret("sk-0123")
     >>> key, key.reveal()
@@ -120,11 +121,12 @@ class Secret:
     __slots__ = ("_value",)
 
     def __init__(self, value: str) -> None:
-        if not isinstance(value, str) or not value:
-            raise InvalidOption("the key must be a non-empty string", option="api_key")
-        if _FORBIDDEN.search(value):
+        if not isinstance(value, str) or not value.strip():
+            raise InvalidOption("the key must be a string that is not blank", option="api_key")
+        if _FORBIDDEN.search(value) or value != value.strip():
             raise InvalidOption(
-                "the key has a line break or a character beyond ASCII; was it read from a file without .strip()?",
+                "the key has a line break or a character beyond ASCII, or a blank at an end; "
+                "was it read from a file without .strip()?",
                 option="api_key",
             )
         self._value = value

@@ -38,12 +38,29 @@ def test_the_keyring_is_asked_for_nobody_who_has_a_key_or_takes_none(memory, mon
     assert memory.asked == []
 
 
-@pytest.mark.parametrize("kept", [None, ""])
-def test_no_key_is_none_and_that_is_remembered(memory, monkeypatch, kept):
-    monkeypatch.setenv("KOALA_API_KEY", "")
+@pytest.mark.parametrize("kept", [None, "", " ", "\t\r\n"])
+@pytest.mark.parametrize("variable", ["", " ", "\n", "\u00a0"])
+def test_no_key_and_a_blank_one_are_none_and_that_is_remembered(memory, monkeypatch, variable, kept):
+    monkeypatch.setenv("KOALA_API_KEY", variable)
     memory.kept[SERVICE, "koala"] = kept
     assert (find_key(KOALA), find_key(KOALA), key_source(KOALA)) == (None, None, None)
     assert memory.asked == [("providerkit", "koala")]
+
+
+@pytest.mark.parametrize("given", ["", " ", "\n", "\u00a0"])
+def test_a_blank_key_that_is_given_is_refused_rather_than_replaced(memory, monkeypatch, given):
+    """Whoever passes a key does not mean that of somebody else."""
+    monkeypatch.setenv("KOALA_API_KEY", KEY)
+    with pytest.raises(providerkit.InvalidOption, match="the key must be a string that is not blank"):
+        find_key(KOALA, given)
+
+
+async def test_a_blank_key_of_the_environment_is_not_sent(memory, monkeypatch):
+    monkeypatch.setenv("KOALA_API_KEY", "   ")
+    async with serve(http(b'{"message": "no leaves for you"}', status=400)) as server:
+        with pytest.raises(providerkit.BadRequest, match="no leaves for you"):
+            await providerkit.run("Hello", provider="koala", base_url=server.base_url)
+    assert "authorization" not in server.requests[0].headers
 
 
 async def test_a_call_takes_the_key_of_the_keyring(memory):

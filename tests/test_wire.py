@@ -143,7 +143,21 @@ def test_secrets_are_equal_where_their_values_are():
 
 
 @pytest.mark.parametrize(
-    "key", [f"{KEY}\n", f"{KEY}\r\nX-Evil: 1", f"{KEY}\0", f"{KEY}é", f"{KEY}\x7f", "", None, 5, KEY.encode()]
+    "key",
+    [
+        f"{KEY}\n",
+        f"{KEY}\r\nX-Evil: 1",
+        f"{KEY}\0",
+        f"{KEY}é",
+        f"{KEY}\x7f",
+        f"{KEY} ",
+        f"\t{KEY}",
+        "",
+        " ",
+        None,
+        5,
+        KEY.encode(),
+    ],
 )
 def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(key):
     with pytest.raises(InvalidOption, match="the key") as caught:
