@@ -16,7 +16,7 @@ from .keys import find_key
 from .messages import OPTIONS, Chat, Message, ProviderInfo, Tool
 from .plugins import Plugin, active_extensions, assemble, find_provider
 from .policy import Clock, Health, Limits, Retry, Timeouts
-from .transport import Connections, NetworkTransport, check_proxy
+from .transport import Connections, NetworkTransport, parse_proxy
 from .wire import Endpoint, Headers, mask_of, shown_url
 
 if TYPE_CHECKING:
@@ -122,8 +122,7 @@ def prepare(
     extensions = active_extensions(settings.extensions if named is None else named)
     if earlier and earlier.extensions == extensions and earlier.first.chat.messages == messages:
         return earlier
-    proxy = options.get("proxy")
-    check_proxy(proxy)
+    proxy = parse_proxy(options.get("proxy"))
     timeouts = checked("timeouts", options.get("timeouts"), Timeouts) or settings.timeouts
     return PreparedCall(
         routes=_resolve(settings, messages, options, timeouts, extensions),

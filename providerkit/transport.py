@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 import ssl
 import sys
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from .errors import (
     ConfigurationError,
@@ -35,7 +36,17 @@ from .policy import timed_out
 from .wire import Headers, Request, ResponseHead
 
 if TYPE_CHECKING:
-    from aiohttp import AddrInfoType, BaseConnector, ClientResponse, ClientSession, TCPConnector
+    from aiohttp import (
+        AddrInfoType,
+        BaseConnector,
+        ClientRequest,
+        ClientResponse,
+        ClientResponseError,
+        ClientSession,
+        ClientTimeout,
+        TCPConnector,
+    )
+    from aiohttp.client_proto import ResponseHandler
     from aiohttp.client_reqrep import ConnectionKey
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
@@ -43,6 +54,7 @@ if TYPE_CHECKING:
     from .policy import Limits
 
 LARGE = 2**20  # bytes of a request's body
+NO_LIMIT = 1e8  # seconds; None would be a minute, to aiohttp-socks
 
 
 class Response(Protocol):
@@ -127,10 +139,19 @@ def _connector_class() -> type[TCPConnector]:
     import aiohttp
 
     class Connector(aiohttp.TCPConnector):
-        """Use no connection again on which came what nobody asked for.
+        """Use no connection again on which came what nobody asked for, and name what failed on the way to a proxy.
 
-        aiohttp would take it for the answer to the next request.
+        aiohttp would take the first for the answer to the next request.
         """
+
+        async def _create_proxy_connection(
+            self,
+            req: ClientRequest,
+            traces: list[Trace],
+            timeout: ClientTimeout,  # noqa: ASYNC109 - aiohttp's own
+        ) -> tuple[asyncio.BaseTransport, ResponseHandler]:
+            with _connecting():
+                return await super()._create_proxy_connection(req, traces, timeout)
 
         async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
             idle = self._conns.get(key)
@@ -139,6 +160,19 @@ def _connector_class() -> type[TCPConnector]:
             return await super()._get(key, traces)
 
     return Connector
+
+
+class _Unconnected(Exception):
+    """What failed before there was a connection through a proxy; it is the cause of this."""
+
+
+@contextmanager
+def _connecting() -> Iterator[None]:
+    """Mark an error as one of making a connection: afterwards aiohttp raises the same ones for what the host does."""
+    try:
+        yield
+    except Exception as error:
+        raise _Unconnected from error
 
 
 _sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
@@ -180,7 +214,8 @@ class NetworkTransport:
     """Send requests over the network.
 
     `connect` is how long a connection may take, in seconds, the wait for the pool
-    included. A `connector` that is passed is used for this alone and never closed.
+    included. `proxy` is an address from `parse_proxy`. A `connector` that is passed is used
+    for this alone and never closed.
     """
 
     def __init__(
@@ -226,14 +261,16 @@ class NetworkTransport:
                 data=_payload(request.body),
                 proxy=None if _is_socks(self._proxy) else self._proxy,
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=None, connect=self._connect),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, connect=self._connect, sock_connect=NO_LIMIT if _is_socks(self._proxy) else None
+                ),
             )
         except asyncio.CancelledError:
             if not session.closed or _is_cancelled():
                 raise
             failure = _closed_early()  # so aiohttp tells those who wait for a place in the pool
         except Exception as error:  # noqa: BLE001 - whatever it is, its repr may hold the key
-            failure = _send_failure(error, request.url, self._connect)
+            failure = _send_failure(error, request.url, self._connect, self._proxy)
         raise failure
 
 
@@ -339,18 +376,41 @@ def _retrieve(closed: asyncio.Future[None]) -> None:
     closed.exception()  # asyncio complains of one that nobody looks at
 
 
-def check_proxy(proxy: str | None) -> None:
-    """Raise InvalidOption for a proxy that can't be used, never showing its password."""
+def parse_proxy(proxy: str | None) -> str | None:
+    """Return a proxy's address with its scheme in lower case, as schemes know no case (RFC 3986, section 3.1).
+
+    Raises InvalidOption for one that can't be used, never showing its password.
+    """
     if proxy is None:
-        return
+        return None
     try:
-        parts = urlsplit(proxy)
-        port = parts.port or not parts.scheme.startswith("socks")  # aiohttp-socks wants one
-        usable = parts.scheme in ("http", "https", "socks4", "socks5") and parts.hostname and port
-    except (ValueError, AttributeError, TypeError):
+        usable = _PRINTABLE.fullmatch(proxy) and _is_address_of_proxy(urlsplit(proxy))
+    except (ValueError, TypeError):
         usable = False
     if not usable:
         raise InvalidOption("proxy must look like 'http://host:port' or 'socks5://host:port'", option="proxy")
+    scheme, colon, rest = proxy.partition(":")
+    return scheme.lower() + colon + rest
+
+
+_PRINTABLE = re.compile(r"[\x21-\x7e]+")
+
+
+def _is_address_of_proxy(parts: SplitResult) -> bool:
+    """Return whether these are scheme, host and port of a proxy; raise ValueError for a host that is none."""
+    host = (parts.hostname or "").encode("idna")
+    if parts.scheme in SOCKS:
+        return bool(host and parts.port)  # aiohttp-socks wants one
+    return parts.scheme in ("http", "https") and bool(host) and parts.port != 0
+
+
+# The scheme that aiohttp-socks takes, and whether the proxy is given names rather than the addresses they have here.
+SOCKS = {
+    "socks4": ("socks4", False),
+    "socks4a": ("socks4", True),
+    "socks5": ("socks5", True),
+    "socks5h": ("socks5", True),
+}
 
 
 def _is_socks(proxy: str | None) -> bool:
@@ -373,7 +433,22 @@ def _socks_connector(proxy: str) -> BaseConnector:
         from aiohttp_socks import ProxyConnector  # an extra
     except ImportError:
         raise ConfigurationError('a SOCKS proxy needs aiohttp-socks: pip install "providerkit-core[socks]"') from None
-    connector: BaseConnector = ProxyConnector.from_url(proxy)
+
+    class Connector(ProxyConnector):
+        """Name what failed before there was a connection."""
+
+        async def _create_connection(
+            self,
+            req: ClientRequest,
+            traces: list[Trace],
+            timeout: ClientTimeout,  # noqa: ASYNC109 - aiohttp's own
+        ) -> ResponseHandler:
+            with _connecting():
+                return await super()._create_connection(req, traces, timeout)
+
+    named, _, rest = proxy.partition(":")
+    scheme, by_name = SOCKS[named]
+    connector: BaseConnector = Connector.from_url(f"{scheme}:{rest}", rdns=by_name)
     return connector
 
 
@@ -397,36 +472,78 @@ def _payload(body: bytes | None) -> bytes | BytesIO | None:
     return BytesIO(body) if body and len(body) > LARGE else body
 
 
-def _send_failure(error: Exception, url: str, connect: float | None) -> ProviderKitError:
+def _send_failure(error: BaseException, url: str, connect: float | None, proxy: str | None) -> ProviderKitError:
     import aiohttp
 
     parts = urlsplit(url)
     place = parts.netloc.rpartition("@")[2]
+    unconnected = isinstance(error, _Unconnected)
+    if unconnected:
+        error = error.__cause__ or error
+    if isinstance(error, TimeoutError):
+        return timed_out("connect", connect or 0.0)
+    if proxy and (failure := _proxy_failure(error, urlsplit(proxy), place, unconnected=unconnected)):
+        return failure
     reason = _reason(error)
     match error:
-        case TimeoutError():
-            return timed_out("connect", connect or 0.0)
         case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError() | UnicodeError():
             return InvalidOption(f"{place!r} is not a host that can be called", option="base_url")
-        case aiohttp.ClientHttpProxyError():
-            return ConnectError(f"the proxy refused to connect to {place}: {error.status} {_text(error.message)}")
         case aiohttp.ClientResponseError():
-            return StreamMalformed(f"{place} did not answer in HTTP: {' '.join(_text(error.message).split())}")
-        case aiohttp.ClientProxyConnectionError():
-            return ConnectError(f"can't reach the proxy on the way to {place}: {reason}")
+            return StreamMalformed(f"{place} did not answer in HTTP: {_words(error)}")
         case aiohttp.ClientConnectorDNSError():
             return ConnectError(f"can't find the host {parts.hostname!r}; is it spelt right, is the network up?")
         case ssl.SSLError():
             return ConnectError(f"no TLS with {place}: {reason}")
         case aiohttp.ClientConnectorError():
             return ConnectError(f"can't connect to {place}: {reason}; is it running there?")
-        case aiohttp.ServerDisconnectedError() | OSError():
+        case _ if isinstance(error, _socks_errors()):  # of the caller's own connector
+            return ConnectError(f"the SOCKS proxy does not lead to {place}: {error}")
+        case aiohttp.ServerDisconnectedError() | OSError() | EOFError():
             return Disconnected(f"{place} closed the connection before it answered: {reason}")
         case aiohttp.ClientConnectionError():
             return _closed_early()
-        case _ if isinstance(error, _socks_errors()):
-            return ConnectError(f"the SOCKS proxy does not lead to {place}: {error}")
     return TransportError(f"the request to {place} failed: {type(error).__name__}")
+
+
+def _proxy_failure(error: BaseException, proxy: SplitResult, place: str, *, unconnected: bool) -> ConnectError | None:
+    """Return the error that blames the proxy; None if it is not to blame."""
+    import aiohttp
+
+    name = proxy.netloc.rpartition("@")[2]
+    root = _root(error)
+    reason = _reason(root)
+    is_socks = isinstance(error, _socks_errors())
+    match error:
+        case aiohttp.ClientHttpProxyError():
+            said = f"the proxy {name} refused to connect to {place}: {error.status} {_words(error)}"
+        case _ if isinstance(root, socket.gaierror):  # a proxy is given the host's name, so this is its own
+            said = f"can't find the proxy {name}; is it spelt right, is the network up?"
+        case _ if isinstance(error, aiohttp.ClientProxyConnectionError) or (is_socks and isinstance(root, OSError)):
+            said = f"can't reach the proxy {name} on the way to {place}: {reason}; is it running there?"
+        case _ if is_socks:
+            said = f"the proxy {name} does not lead to {place}: {error}"
+        case aiohttp.ClientConnectorError() if (error.host, error.port) == (proxy.hostname, proxy.port or 443):
+            said = f"no TLS with the proxy {name}: {reason}"
+        case aiohttp.ClientConnectorError() | ssl.SSLError():  # of the host, through the proxy
+            return None
+        case aiohttp.ClientResponseError() if unconnected:
+            said = f"the proxy {name} did not answer in HTTP: {_words(error)}"
+        case aiohttp.ServerDisconnectedError() | OSError() | EOFError() if unconnected:
+            said = f"the proxy {name} closed the connection before it led to {place}: {reason}"
+        case _:
+            return None
+    return ConnectError(said)
+
+
+def _root(error: BaseException) -> BaseException:
+    """Return what is below an error of aiohttp-socks, which wraps several times."""
+    while isinstance(error.__cause__, OSError):
+        error = error.__cause__
+    return error
+
+
+def _words(error: ClientResponseError) -> str:
+    return " ".join(_text(error.message).split())
 
 
 def _reason(error: BaseException) -> str:

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 import trustme
+from aiohttp_socks import ProxyConnector
 from asking import KEY, ONCE, ask, failure, on_the_wire
 from loopback import Handler, Received, chunked, http, reset, serve
 from parrots import Macaw, Parrot
@@ -532,16 +533,100 @@ async def test_an_http_proxy_that_refuses_to_connect_is_a_connect_error():
     assert (proxy.requests[0].method, "407" in str(error)) == ("CONNECT", True)
 
 
-@pytest.mark.parametrize("scheme", ["http", "socks5"])
-async def test_a_proxy_that_is_not_there_is_a_connect_error(scheme: str):
+SOCKS = ("socks4", "socks4a", "socks5", "socks5h")
+PROXIES = ("http", "https", *SOCKS, "HTTP", "SOCKS5")
+
+
+@pytest.mark.parametrize("scheme", PROXIES)
+@pytest.mark.parametrize("target", ["http", "https"])
+async def test_a_proxy_that_is_not_there_is_a_connect_error(scheme: str, target: str):
     async with serve(ANSWER) as proxy:
-        url = proxy.base_url.replace("http://", f"{scheme}://polly:pa55word@")
-    error = await failure(providerkit.ConnectError, ask("http://parrot.invalid", proxy=url), "pa55word")
-    assert "proxy" in str(error)
+        place = proxy.base_url.removeprefix("http://")
+    error = await failure(
+        providerkit.ConnectError, ask(f"{target}://127.0.0.1:1", proxy=f"{scheme}://polly:pa55word@{place}"), "pa55word"
+    )
+    assert str(error).startswith(f"can't reach the proxy {place} on the way to 127.0.0.1:1: Connect call failed")
+
+
+@pytest.mark.parametrize("scheme", PROXIES)
+@pytest.mark.parametrize("target", ["http", "https"])
+async def test_a_proxy_whose_name_nobody_knows_is_to_blame_for_it(scheme: str, target: str):
+    proxy = f"{scheme}://polly:pa55word@proxy.invalid:1080"
+    error = await failure(providerkit.ConnectError, ask(f"{target}://127.0.0.1:1", proxy=proxy), "pa55word")
+    assert str(error) == "can't find the proxy proxy.invalid:1080; is it spelt right, is the network up?"
 
 
 @asynccontextmanager
-async def serve_socks(answer: bytes, *, reply: int = 0) -> AsyncIterator[tuple[str, asyncio.Queue[bytes]]]:
+async def serve_bytes(answer: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """Answer the first bytes of each connection with these, and close; give the place, and what came."""
+    came: list[bytes] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.append(await reader.read(2**16))
+        writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(talk, "127.0.0.1") as server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}", came
+
+
+@pytest.mark.parametrize("scheme", ["http", *SOCKS, "SOCKS5"])
+@pytest.mark.parametrize("answer", [b"", b"\x05", b"HTTP/1.1 2"], ids=repr)
+async def test_a_handshake_with_a_proxy_that_is_cut_is_tried_again_and_names_the_proxy(scheme: str, answer: bytes):
+    retry = providerkit.Retry(attempts=2, base=0)
+    async with serve_bytes(answer) as (place, came):
+        proxy = f"{scheme}://polly:pa55word@{place}"
+        error = await failure(
+            providerkit.ConnectError, ask("https://127.0.0.1:1", proxy=proxy, retry=retry), "pa55word"
+        )
+        assert str(error).startswith(f"the proxy {place} ")
+        assert len(came) == 2
+        assert {first[:1] for first in came} == {{"5": b"\x05", "4": b"\x04"}.get(scheme[5:6], b"C")}
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"), [(b"", providerkit.Disconnected), (b"\x05\xff", providerkit.ConnectError)], ids=repr
+)
+async def test_a_socks_proxy_of_the_callers_own_connector_that_fails_is_an_error_of_ours(answer: bytes, kind: type):
+    async with serve_bytes(answer) as (place, _), ProxyConnector.from_url(f"socks5://{place}") as connector:
+        await failure(kind, ask("http://parrot.invalid", connector=connector))
+
+
+async def test_a_proxy_that_does_not_speak_http_is_named():
+    async with serve_bytes(b"220 smtp.example ESMTP\r\n") as (place, _):
+        error = await failure(providerkit.ConnectError, ask("https://127.0.0.1:1", proxy=f"http://{place}"))
+    assert str(error).startswith(f"the proxy {place} did not answer in HTTP: ")
+
+
+async def test_a_proxy_without_the_tls_that_it_was_named_with_is_to_blame_for_it():
+    async with serve_bytes(b"HTTP/1.1 400 Bad Request\r\n\r\n") as (place, _):
+        error = await failure(providerkit.ConnectError, ask("http://127.0.0.1:1", proxy=f"https://{place}"))
+    assert str(error).startswith(f"no TLS with the proxy {place}: ")
+
+
+async def tunnel(request: Received, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+    writer.write(b"no TLS here, only words\r\n" * 10)
+    await writer.drain()
+    writer.close()
+
+
+async def test_a_host_behind_a_proxy_that_speaks_no_tls_is_to_blame_for_it():
+    async with serve(tunnel) as proxy:
+        error = await failure(providerkit.ConnectError, ask("https://parrot.invalid", proxy=proxy.base_url))
+    assert str(error).startswith(("no TLS with parrot.invalid", "can't connect to parrot.invalid"))
+
+
+async def test_a_host_behind_a_socks_proxy_that_speaks_no_tls_is_to_blame_for_it():
+    async with serve_socks(b"no TLS here, only words\r\n" * 10, wait=False) as (url, _):
+        error = await failure(providerkit.ConnectError, ask("https://parrot.invalid", proxy=url))
+    assert str(error).startswith("no TLS with parrot.invalid")
+
+
+@asynccontextmanager
+async def serve_socks(
+    answer: bytes, *, reply: int = 0, wait: bool = True
+) -> AsyncIterator[tuple[str, asyncio.Queue[bytes]]]:
     """Play a SOCKS5 proxy (RFC 1928) and the host behind it; give its URL and the hosts it was asked for."""
     hosts: asyncio.Queue[bytes] = asyncio.Queue()
 
@@ -554,7 +639,7 @@ async def serve_socks(answer: bytes, *, reply: int = 0) -> AsyncIterator[tuple[s
         await reader.readexactly(2)
         writer.write(bytes((5, reply, 0, 1)) + bytes(6))
         if not reply:
-            await reader.readuntil(b"\r\n\r\n")
+            await (reader.readuntil(b"\r\n\r\n") if wait else reader.read(1))
             writer.write(answer)
         await reader.read()
         hosts.put_nowait(b"closed")
@@ -564,16 +649,18 @@ async def serve_socks(answer: bytes, *, reply: int = 0) -> AsyncIterator[tuple[s
         yield f"socks5://127.0.0.1:{server.sockets[0].getsockname()[1]}", hosts
 
 
-async def test_a_socks_proxy_is_asked_for_the_host_and_let_go():
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h", "SOCKS5", "Socks5H"])
+async def test_a_socks_proxy_is_asked_for_the_host_and_let_go(scheme: str):
     async with serve_socks(ANSWER) as (url, hosts):
-        assert (await ask("http://parrot.invalid", proxy=url)).text == "a"
+        assert (await ask("http://parrot.invalid", proxy=url.replace("socks5", scheme))).text == "a"
         assert [await hosts.get(), await hosts.get()] == [b"parrot.invalid", b"closed"]
 
 
 async def test_a_socks_proxy_that_refuses_is_a_connect_error():
     async with serve_socks(b"", reply=5) as (url, _):
         error = await failure(providerkit.ConnectError, ask("http://parrot.invalid", proxy=url))
-    assert str(error).startswith("the SOCKS proxy does not lead to parrot.invalid")
+    place = url.removeprefix("socks5://")
+    assert str(error) == f"the proxy {place} does not lead to parrot.invalid: Connection refused by destination host"
 
 
 async def test_a_socks_proxy_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
@@ -583,7 +670,23 @@ async def test_a_socks_proxy_without_its_extra_says_what_to_install(monkeypatch:
 
 
 @pytest.mark.parametrize(
-    "proxy", ["", "localhost", "ftp://u:pa55word@h:1", "http://", "http://u:pa55word@h:port", "socks5://h", 8080]
+    "proxy",
+    [
+        "",
+        "localhost",
+        "ftp://u:pa55word@h:1",
+        "http://",
+        "http://u:pa55word@h:port",
+        "socks5://h",
+        8080,
+        "http://u:pa55word@a b:1",
+        "http://u:pa55word@h:1\n",
+        "http://h:0",
+        f"http://u:pa55word@{'h' * 64}:1",
+        "socks://h:1",
+        "http://[h:1",
+        b"http://h:1",
+    ],
 )
 async def test_a_proxy_that_is_none_is_refused_before_anything_is_sent(proxy: str):
     error = await failure(providerkit.InvalidOption, ask("http://parrot.invalid", proxy=proxy), "pa55word")
