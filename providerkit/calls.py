@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-INTERRUPTS = ("raise", "restart")
+INTERRUPTS = (None, "raise", "restart")
 
 
 class EndpointOptions(TypedDict, total=False):
@@ -39,23 +39,28 @@ class EndpointOptions(TypedDict, total=False):
     extensions: Iterable[str | object] | None
 
 
-class RunOptions(EndpointOptions, total=False):
-    """The options of `run`, by name."""
+class ProviderOptions(EndpointOptions, total=False):
+    """The options of a Provider's `run`, by name; None leaves any of them to the provider or the Client."""
 
-    provider: str | object | None
     model: str | None
     system: str | None
-    tools: Iterable[Tool]
+    tools: Iterable[Tool] | None
     response_format: Any
     temperature: float | None
     top_p: float | None
     max_tokens: int | None
-    stop: str | Iterable[str]
+    stop: str | Iterable[str] | None
     seed: int | None
     extra: Mapping[str, Any] | None
-    fallback: str | Route | Iterable[str | tuple[str | object, str | None] | Route]
+    fallback: str | Route | Iterable[str | tuple[str | object, str | None] | Route] | None
     retry: Retry | None
-    on_interrupt: str
+    on_interrupt: str | None
+
+
+class RunOptions(ProviderOptions, total=False):
+    """The options of `run`, by name."""
+
+    provider: str | object | None
 
 
 def _shown_address(url: str | None) -> str:
@@ -133,7 +138,7 @@ def prepare(
         retry=checked("retry", options.get("retry"), Retry) or settings.retry,
         clock=settings.clock,
         health=settings.health,
-        restarts=_restarts(options.get("on_interrupt", "raise")),
+        restarts=_restarts(options.get("on_interrupt")),
     )
 
 
@@ -234,7 +239,7 @@ def _routes(options: RunOptions) -> Iterator[tuple[Plugin, Route]]:
     plugin, model = find_route(options)
     own: dict[str, Any] = {name: options.get(name) for name in ("api_key", "base_url", "headers", "extra")}
     yield plugin, Route(plugin, model, **own)
-    for item in _items(options.get("fallback", ())):
+    for item in _items(options.get("fallback")):
         route = _parse_route(item)
         other = find_provider(route.provider)
         if other == plugin:
@@ -243,6 +248,8 @@ def _routes(options: RunOptions) -> Iterator[tuple[Plugin, Route]]:
 
 
 def _items(fallback: Any) -> Iterable[Any]:
+    if fallback is None:
+        return ()
     if isinstance(fallback, (str, Route)):
         return (fallback,)
     if not isinstance(fallback, (tuple, Iterable)):

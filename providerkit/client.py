@@ -6,7 +6,18 @@ from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self, cast, overload
 
 from . import sync
-from .calls import EndpointOptions, PreparedCall, Route, RunOptions, Settings, check_known, checked, prepare, reusable
+from .calls import (
+    EndpointOptions,
+    PreparedCall,
+    ProviderOptions,
+    Route,
+    RunOptions,
+    Settings,
+    check_known,
+    checked,
+    prepare,
+    reusable,
+)
 from .conversation import Conversation
 from .errors import ConfigurationError
 from .exchange import list_models
@@ -37,11 +48,12 @@ class Client:
         *,
         timeouts: Timeouts | None = None,
         limits: Limits | None = None,
-        extensions: Iterable[str | object] = (),
+        extensions: Iterable[str | object] | None = None,
         retry: Retry | None = None,
         clock: Clock | None = None,
     ) -> None:
         limits = checked("limits", limits, Limits) or Limits()
+        extensions = () if extensions is None else extensions
         self._settings = Settings(
             timeouts=checked("timeouts", timeouts, Timeouts) or Timeouts(),
             limits=limits,
@@ -65,12 +77,12 @@ class Client:
         provider: str | object | None = None,
         model: str | None = None,
         system: str | None = None,
-        tools: Iterable[Tool] = (),
+        tools: Iterable[Tool] | None = None,
         response_format: Any = None,
         temperature: float | None = None,
         top_p: float | None = None,
         max_tokens: int | None = None,
-        stop: str | Iterable[str] = (),
+        stop: str | Iterable[str] | None = None,
         seed: int | None = None,
         extra: Mapping[str, Any] | None = None,
         api_key: str | None = None,
@@ -80,9 +92,9 @@ class Client:
         connector: BaseConnector | None = None,
         timeouts: Timeouts | None = None,
         extensions: Iterable[str | object] | None = None,
-        fallback: str | Route | Iterable[str | tuple[str | object, str | None] | Route] = (),
+        fallback: str | Route | Iterable[str | tuple[str | object, str | None] | Route] | None = None,
         retry: Retry | None = None,
-        on_interrupt: str = "raise",
+        on_interrupt: str | None = None,
     ) -> Run | Conversation:
         """Ask a provider, and give a Run: iterate it, await it, or call its `result()`.
 
@@ -94,8 +106,8 @@ class Client:
         variable; `base_url` is what its paths are appended to; `headers` win over all
         others; `proxy` is http, https or socks; a `connector` of aiohttp is used and
         never closed; `timeouts` are in seconds; `extensions`, names or objects, the first
-        outermost, stand in for those of the Client. None, or nothing of several, leaves an
-        option to the provider.
+        outermost, stand in for those of the Client. None leaves an option to the provider, or
+        to the Client.
 
         `fallback` names further routes, tried in turn where one can't answer: each
         "provider/model", "provider", a pair (provider, model) or a Route. `retry` says how
@@ -212,12 +224,15 @@ class Provider:
     def __repr__(self) -> str:
         return f"<Provider {self.info.name}>"
 
-    def run(self, messages: Any = None, **options: Unpack[RunOptions]) -> Any:
+    @overload
+    def run(self, messages: None = None, **options: Unpack[ProviderOptions]) -> Conversation: ...
+    @overload
+    def run(self, messages: Prompt, **options: Unpack[ProviderOptions]) -> Run: ...
+    def run(self, messages: Prompt | None = None, **options: Unpack[ProviderOptions]) -> Run | Conversation:
         """Ask this provider; everything else is as in `providerkit.run`."""
         if "provider" in options:
             raise TypeError("run() of a Provider asks that provider; leave out provider=")
-        options["provider"] = self._plugin
-        return self._client.run(messages, **options)
+        return self._client.run(messages, provider=self._plugin, **options)
 
     def models(self, **options: Unpack[EndpointOptions]) -> Models:
         """List the provider's models, asking it where it can be asked, else from what its plugin knows.

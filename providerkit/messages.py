@@ -344,10 +344,13 @@ _KINDS: dict[str, tuple[type, ...]] = {
 }
 
 
+_INTEGERS = range(-(2**63), 2**64)  # those that orjson writes
+
+
 def _check_kind(option: str, value: object, kinds: tuple[type, ...]) -> None:
-    """See that a value is of one of these types, and a finite number where it is one."""
-    finite = not isinstance(value, float) or isfinite(value)
-    if not isinstance(value, kinds) or isinstance(value, bool) or not finite:
+    """Raise InvalidOption unless a value is of one of these types and, if it is a number, one that JSON carries."""
+    sendable = isfinite(value) if isinstance(value, float) else not isinstance(value, int) or value in _INTEGERS
+    if not isinstance(value, kinds) or isinstance(value, bool) or not sendable:
         wanted = " or ".join(kind.__name__ for kind in kinds)
         raise InvalidOption(f"{option} is {value!r}, of type {type(value).__name__}; it takes {wanted}", option=option)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import pydoc
 
 import pytest
 from loopback import Received, chunked, http, serve
@@ -9,7 +10,7 @@ from parrots import Macaw, Parrot
 
 import providerkit
 from providerkit import Finish, Message, Model, ProviderInfo, Request, TextDelta, hookimpl, sync
-from providerkit.calls import RunOptions
+from providerkit.calls import EndpointOptions, RunOptions
 
 HELLO = chunked(b'data: "Hel"\n\n', b'data: "lo"\n\n')
 
@@ -434,6 +435,33 @@ class TestOptions:
             providerkit.run("hi", **{"provider": Parrot, option: value})
         assert caught.value.option == option
         assert "secret" not in str(caught.value)
+
+    @pytest.mark.parametrize("option", sorted(RunOptions.__annotations__))
+    def test_none_leaves_an_option_to_the_provider_or_the_client(self, option):
+        """For every option, in every place that takes it: run, a Client, a Provider, a send, a list of models."""
+        given = {"provider": Parrot, "model": "parrot/grey" if option == "provider" else None}
+        run = providerkit.run("hi", **{**given, "provider": Parrot})
+        if option != "provider":
+            assert providerkit.run("hi", **{**given, option: None})._prepared.first.chat == run._prepared.first.chat
+            chat = providerkit.run(None, provider=Parrot)
+            assert chat.send("hi", **{option: None})._prepared.first.chat == run._prepared.first.chat
+            providerkit.provider(Parrot).run("hi", **{option: None})
+        if option in EndpointOptions.__annotations__:
+            providerkit.provider(Parrot).models(**{option: None})
+
+    def test_none_leaves_every_setting_of_a_client_to_its_default(self):
+        settings = list(inspect.signature(providerkit.Client).parameters)
+        client = providerkit.Client(**dict.fromkeys(settings))
+        assert client._settings.timeouts == providerkit.Timeouts()
+        client.run("hi", provider=Parrot)
+
+    def test_every_parameter_of_run_is_none_unless_it_is_given(self):
+        parameters = inspect.signature(providerkit.run).parameters.values()
+        assert {parameter.default for parameter in parameters} == {None}
+
+    def test_help_shows_the_options_of_run(self):
+        shown = pydoc.render_doc(providerkit.run, renderer=pydoc.plaintext)
+        assert [name for name in RunOptions.__annotations__ if f"{name}: " not in shown] == []
 
     def test_a_provider_without_an_address_needs_one(self):
         class Homeless(Parrot):

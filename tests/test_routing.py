@@ -554,14 +554,14 @@ def test_a_route_is_named_in_several_ways(fallback: object, routes: list[str]):
     assert [call.route for call in run._prepared.routes[1:]] == routes
 
 
-@pytest.mark.parametrize("fallback", [5, None, [5], [("koala", 5)], [("koala", "a", "b")], [{"provider": "koala"}]])
+@pytest.mark.parametrize("fallback", [5, [None], [5], [("koala", 5)], [("koala", "a", "b")], [{"provider": "koala"}]])
 def test_what_names_no_route_is_refused(fallback: object):
     with pytest.raises(providerkit.InvalidOption, match="fallback") as caught:
         providerkit.run("hi", provider=Parrot, fallback=fallback)
     assert caught.value.option == "fallback"
 
 
-@pytest.mark.parametrize("value", ["resume", None, True])
+@pytest.mark.parametrize("value", ["resume", "", True])
 def test_what_to_do_on_an_interrupt_is_one_of_two_words(value: object):
     with pytest.raises(providerkit.InvalidOption, match="on_interrupt"):
         providerkit.run("hi", provider=Parrot, on_interrupt=value)
