@@ -170,7 +170,7 @@ def _parsed_base_url(url: str) -> str:
         raise _not_a_base_url(url)
     if parts.username is not None or parts.password is not None:
         raise InvalidOption("base_url holds a user name or password; send them in headers=", option="base_url")
-    if parts.query or parts.fragment:
+    if "?" in url or "#" in url:  # also where nothing follows: what is appended would be a query
         raise InvalidOption(
             f"base_url is {shown_url(url)!r} with a query or fragment; provider paths can't be appended to it",
             option="base_url",

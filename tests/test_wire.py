@@ -256,6 +256,14 @@ def test_a_base_url_that_is_no_origin_is_refused_and_shown(base_url):
     assert caught.value.option == "base_url"
 
 
+@pytest.mark.parametrize("end", ["?", "#", "?#", "/?", "/#", "?a", "#a", "?a#b"])
+def test_a_base_url_ends_where_a_path_can_be_appended(end):
+    """Behind a mere "?" or "#" a provider's path would be no path."""
+    with pytest.raises(InvalidOption, match="query or fragment; provider paths can't be appended") as caught:
+        Endpoint(f"https://parrot.example/v1{end}")
+    assert caught.value.option == "base_url"
+
+
 @pytest.mark.parametrize(
     "base_url",
     [
