@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote, urlsplit
 import attrs
 
 from .discovery import providers
-from .errors import InvalidOption, ProviderKitError, UnknownProvider, UnsupportedFeature
+from .errors import InvalidOption, ProviderKitError, UnknownProvider, UnsupportedFeature, short_repr
 from .exchange import Call
 from .keys import find_key
 from .messages import OPTIONS, Chat, Message, ProviderInfo, Tool
@@ -144,7 +144,9 @@ def prepare(
 
 def _restarts(on_interrupt: object) -> bool:
     if on_interrupt not in INTERRUPTS:
-        raise InvalidOption(f"on_interrupt is {on_interrupt!r}; it takes 'raise' or 'restart'", option="on_interrupt")
+        raise InvalidOption(
+            f"on_interrupt is {short_repr(on_interrupt)}; it takes 'raise' or 'restart'", option="on_interrupt"
+        )
     return on_interrupt == "restart"
 
 
@@ -197,7 +199,7 @@ def reusable(options: RunOptions) -> RunOptions:
 def checked(option: str, value: T | None, kind: type[T]) -> T | None:
     """Give an option's value where it is None or of the right type; raises InvalidOption."""
     if value is not None and not isinstance(value, kind):
-        raise InvalidOption(f"{option} is {value!r}; it takes a providerkit.{kind.__name__}", option=option)
+        raise InvalidOption(f"{option} is {short_repr(value)}; it takes a providerkit.{kind.__name__}", option=option)
     return value
 
 
@@ -212,7 +214,7 @@ def find_route(options: RunOptions) -> tuple[Plugin, str | None]:
     """Find the provider that is named, and the model, None where its default is meant."""
     provider, model = options.get("provider"), options.get("model")
     if model is not None and not isinstance(model, str):
-        raise InvalidOption(f"model is {model!r}; it takes a string", option="model")
+        raise InvalidOption(f"model is {short_repr(model)}; it takes a string", option="model")
     if provider is not None and (provider or not isinstance(provider, str)):
         return find_provider(provider), model
     name, slash, model = (model or "").partition("/")

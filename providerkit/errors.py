@@ -38,6 +38,29 @@ Every error holds facts in fields, so no caller has to read a message.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
+
+MAX_SHOWN = 100  # characters of a value that was refused
+
+
+def short_repr(value: object) -> str:
+    """Return a value as an error shows it: the beginning of its repr, or its type if it has none.
+
+    An int of more than 4,300 digits has none, say.
+    """
+    try:
+        shown = repr(value)
+    except Exception:  # noqa: BLE001 - the value is a caller's, and may raise anything
+        return f"<{type(value).__name__}>"
+    return shown if len(shown) <= MAX_SHOWN else f"{shown[:MAX_SHOWN]} …"
+
+
+def is_finite_number(value: object) -> bool:
+    """Return whether a value is a number to calculate with: not a bool, not NaN, not beyond what a float reaches."""
+    try:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+    except OverflowError:
+        return False
 
 
 class ProviderKitError(Exception):
@@ -171,7 +194,8 @@ class ProviderError(ProviderKitError):
     `status` is the HTTP status (200 where the refusal came inside an answer), `code` the
     provider's own word for it, `request_id` the provider's name for the request,
     `retry_after` the seconds it asks to wait, `should_retry` whether it says that trying
-    again may help, `provider` its name; each None where unknown.
+    again may help, `provider` its name; each None where unknown. A `retry_after` that is
+    not a finite number, as a plugin may copy it from a body, is None; one below 0 is 0.
     """
 
     def __init__(
@@ -192,6 +216,17 @@ class ProviderError(ProviderKitError):
         self.retry_after = retry_after
         self.should_retry = should_retry
         self.provider = provider
+
+    @property
+    def retry_after(self) -> float | None:
+        """Return the seconds that the provider asks to wait."""
+        seconds: float | None = vars(self).get("retry_after")
+        return seconds
+
+    @retry_after.setter
+    def retry_after(self, seconds: float | None) -> None:
+        known = seconds is not None and is_finite_number(seconds)
+        vars(self)["retry_after"] = max(0.0, seconds) if known else None  # type: ignore[type-var]  # known says which
 
     @classmethod
     def from_status(cls, status: int, message: str, *, code: str | None = None) -> ProviderError:

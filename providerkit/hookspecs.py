@@ -82,7 +82,8 @@ class ProviderHooks(Protocol):
         Asked for a status other than 2xx, and for a 2xx body that holds no chat answer.
         `body` may be anything, and cut at the cap for error bodies; the StreamMalformed of
         `loads`, for what is no JSON, means None. The core fills in what the error leaves
-        None: status, request id, and the waiting time of the headers.
+        None: status, request id, and the waiting time of the headers. A `retry_after` that is
+        not a finite number counts as None.
         """
 
     @hookspec(firstresult=True)

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import attrs
 import orjson
 
-from .errors import InvalidMessages, InvalidOption, PluginError, StreamMalformed
+from .errors import InvalidMessages, InvalidOption, PluginError, StreamMalformed, short_repr
 from .schemas import description_of, schema_of
 
 ROLES = ("system", "user", "assistant", "tool")
@@ -351,8 +351,10 @@ def _check_kind(option: str, value: object, kinds: tuple[type, ...]) -> None:
     """Raise InvalidOption unless a value is of one of these types and, if it is a number, one that JSON carries."""
     sendable = isfinite(value) if isinstance(value, float) else not isinstance(value, int) or value in _INTEGERS
     if not isinstance(value, kinds) or isinstance(value, bool) or not sendable:
-        wanted = " or ".join(kind.__name__ for kind in kinds)
-        raise InvalidOption(f"{option} is {value!r}, of type {type(value).__name__}; it takes {wanted}", option=option)
+        wanted = " or ".join(kind.__name__ for kind in kinds) + ("" if sendable else ", finite and of at most 64 bits")
+        raise InvalidOption(
+            f"{option} is {short_repr(value)}, of type {type(value).__name__}; it takes {wanted}", option=option
+        )
 
 
 @attrs.frozen

@@ -32,6 +32,8 @@ from .errors import (
     TimedOut,
     TransportError,
     UnexpectedContent,
+    is_finite_number,
+    short_repr,
 )
 from .wire import Headers
 
@@ -78,14 +80,10 @@ def timed_out(clock: str, seconds: float) -> TimedOut:
     return TimedOut(f"{advice} (timeouts=Timeouts({clock}=...))", clock=clock, seconds=seconds)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
 def _checked_seconds(timeouts: Timeouts, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value is not None and not (_is_number(value) and value > 0):
+    if value is not None and not (is_finite_number(value) and value > 0):
         raise InvalidOption(
-            f"Timeouts({attribute.name}={value!r}): it takes seconds above 0, or None for no limit",
+            f"Timeouts({attribute.name}={short_repr(value)}): it takes seconds above 0, or None for no limit",
             option="timeouts",
         )
 
@@ -107,7 +105,8 @@ class Timeouts:
     chosen, but for answers that come whole and models that reason. `idle`: between pieces
     of content (comments and keep-alives do not count). Both run only while the network is
     waited for, never while the caller works on what it was given. `total`: the whole call,
-    all its attempts. Raises InvalidOption for what is neither None nor a number above 0.
+    all its attempts. Raises InvalidOption for a value that is not None or a finite number
+    above 0.
     """
 
     connect: float | None = attrs.field(default=10.0, validator=_checked_seconds)
@@ -121,8 +120,10 @@ class Timeouts:
 
 
 def _checked_count(limits: Limits, attribute: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise InvalidOption(f"Limits({attribute.name}={value!r}): it takes a whole number, 0 or above", option="limits")
+    if not isinstance(value, int) or not is_finite_number(value) or value < 0:
+        raise InvalidOption(
+            f"Limits({attribute.name}={short_repr(value)}): it takes a whole number, 0 or above", option="limits"
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -197,12 +198,15 @@ class Waiting:
         return clock, moment
 
 
+DOUBLINGS = 64  # of the wait at most, lest it overflow; no base that is worth waiting for is not at its cap by then
+
+
 def _checked_retry(retry: Retry, attribute: attrs.Attribute[Any], value: Any) -> None:
     whole = attribute.name == "attempts"
     least = 1 if whole else 0
-    if not _is_number(value) or not value >= least or (whole and not isinstance(value, int)):
+    if not is_finite_number(value) or not value >= least or (whole and not isinstance(value, int)):
         wanted = "a whole number, 1 or above" if whole else "seconds, 0 or above"
-        raise InvalidOption(f"Retry({attribute.name}={value!r}): it takes {wanted}", option="retry")
+        raise InvalidOption(f"Retry({attribute.name}={short_repr(value)}): it takes {wanted}", option="retry")
 
 
 @attrs.frozen(kw_only=True)
@@ -212,7 +216,8 @@ class Retry:
     `attempts`: how many on one route, the first included. The wait before the next is
     random, up to `base` seconds, twice that before the one after, and never over `cap`
     ("full jitter"). Where the provider says how long to wait, that is done instead, if it
-    is at most `retry_after_cap` seconds (at most `cap` where another route remains).
+    is at most `retry_after_cap` seconds (at most `cap` where another route remains). Raises
+    InvalidOption for `attempts` below 1 and for waits that are not finite numbers from 0.
     """
 
     attempts: int = attrs.field(default=3, validator=_checked_retry)
@@ -229,7 +234,7 @@ class Retry:
         if failed >= self.attempts:
             return None
         if asked is None:
-            return float(jitter * min(self.cap, self.base * 2 ** (failed - 1)))
+            return float(jitter * min(self.cap, self.base * 2.0 ** min(failed - 1, DOUBLINGS)))
         return asked if asked <= (self.cap if others else self.retry_after_cap) else None
 
 
@@ -321,22 +326,27 @@ class Budget:
         return self.tokens == self.FULL
 
 
-class Health:
-    """Know, for one Client, which routes are down and which hosts had too many retries.
+MAX_KEPT = 256  # routes, and hosts: what is called may be named by those whom a service serves
 
-    Only what is not well is kept, so it does not grow with the addresses that are called.
+
+class Health:
+    """The routes that are down and the hosts that had too many retries, for one Client.
+
+    Only those that are not well are kept, and of them no more than 256 routes and 256
+    hosts. One too many pushes out the route that failed the longest ago and is not taken to
+    be down, else the one that has been down the longest, and the host with the most tokens.
     """
 
     def __init__(self) -> None:
-        self._breakers: dict[str, Breaker] = {}
+        self._breakers: dict[str, Breaker] = {}  # in the order of their last failure
         self._budgets: dict[str, Budget] = {}
 
     def is_down(self, route: str) -> bool:
-        """Tell whether the breaker of a route is open."""
+        """Return whether the breaker of a route is open."""
         return route in self._breakers and self._breakers[route].is_open
 
     def allows(self, route: str, now: float) -> bool:
-        """Tell whether a route may be tried: it is not down, or due for a probe."""
+        """Return whether a route may be tried: it is not down, or due for a probe."""
         return route not in self._breakers or self._breakers[route].allows(now)
 
     def attempt(self, route: str, now: float) -> None:
@@ -346,7 +356,12 @@ class Health:
 
     def fail(self, route: str) -> None:
         """Note a failure."""
-        self._breakers.setdefault(route, Breaker()).failures += 1
+        breaker = self._breakers.pop(route, None) or Breaker()
+        if len(self._breakers) >= MAX_KEPT:
+            kept = self._breakers.items()
+            del self._breakers[next((name for name, other in kept if not other.is_open), next(iter(self._breakers)))]
+        breaker.failures += 1
+        self._breakers[route] = breaker
 
     def succeed(self, route: str, host: str, spent: int = 0) -> None:
         """Note an answer, the last retry before which took so many tokens."""
@@ -356,7 +371,9 @@ class Health:
             self._budgets.pop(host, None)
 
     def spend(self, host: str, error: ProviderKitError) -> int:
-        """Take the tokens for one retry and say how many; 0 where too few are left."""
+        """Take the tokens for one retry and return how many; 0 if too few are left."""
+        if host not in self._budgets and len(self._budgets) >= MAX_KEPT:
+            del self._budgets[max(self._budgets, key=lambda name: self._budgets[name].tokens)]
         return self._budgets.setdefault(host, Budget()).spend(error)
 
 

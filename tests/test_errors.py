@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 import pickle
 import re
 
@@ -94,6 +95,40 @@ def test_an_error_comes_through_pickle_and_copy_whole(kind):
         assert type(other) is kind
         assert str(other) == "what happened"
         assert vars(other) == vars(error) == {"partial": "Hello", "__notes__": ["seen on the way"], **fields_of(kind)}
+
+
+@pytest.mark.parametrize(
+    "seconds",
+    ["5", "x", b"1", [1], {"a": 1}, True, math.nan, math.inf, -math.inf, 10**400],
+    ids=lambda value: repr(value)[:9],
+)
+def test_a_wait_that_is_no_number_is_none(seconds):
+    """A plugin copies it from a body, where anything may stand; what is calculated with must be a number."""
+    error = errors.RateLimited("slow down", retry_after=seconds)
+    assert error.retry_after is None
+    error.retry_after = 5
+    assert error.retry_after == 5
+    error.retry_after = seconds
+    assert error.retry_after is None
+
+
+@pytest.mark.parametrize(("asked", "seconds"), [(-5, 0.0), (0, 0.0), (1e308, 1e308), (2, 2.0), (None, None)])
+def test_a_wait_is_never_below_0(asked, seconds):
+    assert errors.RateLimited("slow down", retry_after=asked).retry_after == seconds
+
+
+class Mute:
+    def __repr__(self):
+        raise ValueError("no words")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [("a", "'a'"), ("a" * 99, "'" + "a" * 99 + " …"), (10**5000, "<int>"), (Mute(), "<Mute>")],
+    ids=["short", "long", "many digits", "mute"],
+)
+def test_a_value_is_shown_in_brief(value, shown):
+    assert errors.short_repr(value) == shown
 
 
 @pytest.mark.parametrize("kind", CLASSES.values(), ids=CLASSES)

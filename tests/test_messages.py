@@ -225,8 +225,20 @@ def test_the_data_of_an_image_shows_in_no_repr():
         ({"temperature": "hot"}, "temperature is 'hot', of type str; it takes float or int"),
         ({"temperature": True}, "temperature is True, of type bool; it takes float or int"),
         ({"temperature": [0.5]}, "temperature is [0.5], of type list; it takes float or int"),
-        ({"temperature": math.nan}, "temperature is nan, of type float; it takes float or int"),
-        ({"top_p": math.inf}, "top_p is inf, of type float; it takes float or int"),
+        (
+            {"temperature": math.nan},
+            "temperature is nan, of type float; it takes float or int, finite and of at most 64 bits",
+        ),
+        ({"top_p": math.inf}, "top_p is inf, of type float; it takes float or int, finite and of at most 64 bits"),
+        (
+            {"temperature": 10**5000},
+            "temperature is <int>, of type int; it takes float or int, finite and of at most 64 bits",
+        ),
+        ({"seed": 2**64}, "seed is 18446744073709551616, of type int; it takes int, finite and of at most 64 bits"),
+        (
+            {"seed": -(2**63) - 1},
+            "seed is -9223372036854775809, of type int; it takes int, finite and of at most 64 bits",
+        ),
         ({"max_tokens": 1.5}, "max_tokens is 1.5, of type float; it takes int"),
         ({"max_tokens": False}, "max_tokens is False, of type bool; it takes int"),
         ({"seed": "1"}, "seed is '1', of type str; it takes int"),
@@ -238,7 +250,7 @@ def test_the_data_of_an_image_shows_in_no_repr():
         ({"extra": 5}, "extra is int; it takes a mapping of body fields"),
         ({"extra": [("a", 1)]}, "extra is list; it takes a mapping of body fields"),
     ],
-    ids=repr,
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_an_option_of_a_wrong_type_is_named_with_its_value(options, said):
     with pytest.raises(InvalidOption) as caught:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import attrs
 import pytest
 from cuts import unhurried
 from hypothesis import given
@@ -11,10 +12,36 @@ from hypothesis import strategies as st
 
 import providerkit
 from providerkit import Headers, InvalidOption, Limits, ProviderError, Retry, TimedOut, Timeouts
-from providerkit.policy import Breaker, Budget, Health, Remedy, Waiting, remedy, retry_after, speaks_against, timed_out
+from providerkit.policy import (
+    MAX_KEPT,
+    Breaker,
+    Budget,
+    Health,
+    Remedy,
+    Waiting,
+    remedy,
+    retry_after,
+    speaks_against,
+    timed_out,
+)
 
+NO_NUMBERS = [math.nan, -math.inf, math.inf, True, False, "5", b"5", [5], 10**400, -(10**400), 5j]
+BEYOND_WORDS = 10**5000  # an int of so many digits has no repr
 CLOCKS = ("connect", "first_event", "idle", "total")
 NOW = 784111777.0  # Sun, 06 Nov 1994 08:49:37 GMT, the example of RFC 9110
+
+
+def shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:100]} …"
+
+
+@pytest.mark.parametrize("kind", [Timeouts, Limits, Retry])
+@pytest.mark.parametrize("value", [BEYOND_WORDS, -BEYOND_WORDS], ids=["huge", "tiny"])
+def test_a_number_that_can_not_even_be_shown_is_refused_by_name(kind, value):
+    for field in attrs.fields(kind):
+        with pytest.raises(InvalidOption, match=rf"^{kind.__name__}\({field.name}=<int>\): it takes"):
+            kind(**{field.name: value})
 
 
 def test_the_limits_in_time_are_those_of_the_design():
@@ -22,26 +49,26 @@ def test_the_limits_in_time_are_those_of_the_design():
 
 
 @pytest.mark.parametrize("clock", CLOCKS)
-@pytest.mark.parametrize("value", [0, -1, 0.0, math.nan, -math.inf, True, "5", b"5", [5]], ids=repr)
+@pytest.mark.parametrize("value", [0, -1, 0.0, *NO_NUMBERS], ids=lambda value: repr(value)[:9])
 def test_a_clock_takes_seconds_above_0(clock, value):
     with pytest.raises(InvalidOption) as caught:
         Timeouts(**{clock: value})
-    assert str(caught.value) == f"Timeouts({clock}={value!r}): it takes seconds above 0, or None for no limit"
+    assert str(caught.value) == f"Timeouts({clock}={shown(value)}): it takes seconds above 0, or None for no limit"
     assert caught.value.option == "timeouts"
 
 
 @pytest.mark.parametrize("clock", CLOCKS)
-@pytest.mark.parametrize("value", [None, 1, 0.001, math.inf], ids=repr)
+@pytest.mark.parametrize("value", [None, 1, 0.001, 1e308], ids=repr)
 def test_a_clock_may_have_no_limit(clock, value):
     assert getattr(Timeouts(**{clock: value}), clock) == value
 
 
 @pytest.mark.parametrize("name", ["event", "error_body", "connections"])
-@pytest.mark.parametrize("value", [-1, 1.5, math.inf, None, True, "5"], ids=repr)
+@pytest.mark.parametrize("value", [-1, 1.5, None, *NO_NUMBERS], ids=lambda value: repr(value)[:9])
 def test_a_limit_is_a_whole_number(name, value):
     with pytest.raises(InvalidOption) as caught:
         Limits(**{name: value})
-    assert str(caught.value) == f"Limits({name}={value!r}): it takes a whole number, 0 or above"
+    assert str(caught.value) == f"Limits({name}={shown(value)}): it takes a whole number, 0 or above"
     assert caught.value.option == "limits"
 
 
@@ -245,10 +272,16 @@ def test_the_retries_are_those_of_the_design():
 
 @pytest.mark.parametrize(
     ("failed", "jitter", "delay"),
-    [(1, 1.0, 0.5), (2, 1.0, 1.0), (3, 1.0, 2.0), (5, 1.0, 8.0), (50, 1.0, 8.0), (4, 0.25, 1.0), (1, 0.0, 0.0)],
+    [(1, 1.0, 0.5), (2, 1.0, 1.0), (3, 1.0, 2.0), (5, 1.0, 8.0), (50, 1.0, 8.0), (4, 0.25, 1.0), (1, 0.0, 0.0)]
+    + [(failed, 1.0, 8.0) for failed in (1025, 2000, 10**9)],
 )
 def test_the_wait_is_a_part_of_what_doubles_up_to_the_cap(failed, jitter, delay):
-    assert Retry(attempts=99).delay(failed, None, jitter, others=False) == delay
+    assert Retry(attempts=10**300).delay(failed, None, jitter, others=False) == delay
+
+
+@pytest.mark.parametrize("base", [0, 1e-300, 1e308, 10**300])
+def test_a_wait_is_finite_whatever_the_base(base):
+    assert 0 <= Retry(attempts=5000, base=base).delay(4000, None, 1.0, others=False) <= 8.0
 
 
 @pytest.mark.parametrize(
@@ -264,7 +297,7 @@ def test_after_the_last_attempt_there_is_no_wait():
     assert Retry(attempts=2).delay(2, 1.0, 0.5, others=False) is None
 
 
-@pytest.mark.parametrize("value", [0, -1, 1.5, math.nan, None, True, "3"], ids=repr)
+@pytest.mark.parametrize("value", [0, -1, 1.5, None, *NO_NUMBERS[:-3]], ids=repr)
 def test_the_attempts_are_a_whole_number_from_1(value):
     with pytest.raises(InvalidOption) as caught:
         Retry(attempts=value)
@@ -272,11 +305,11 @@ def test_the_attempts_are_a_whole_number_from_1(value):
 
 
 @pytest.mark.parametrize("name", ["base", "cap", "retry_after_cap"])
-@pytest.mark.parametrize("value", [-1, math.nan, None, True, "3"], ids=repr)
+@pytest.mark.parametrize("value", [-1, None, *NO_NUMBERS], ids=lambda value: repr(value)[:9])
 def test_a_wait_is_seconds(name, value):
     with pytest.raises(InvalidOption) as caught:
         Retry(**{name: value})
-    assert str(caught.value) == f"Retry({name}={value!r}): it takes seconds, 0 or above"
+    assert str(caught.value) == f"Retry({name}={shown(value)}): it takes seconds, 0 or above"
     assert caught.value.option == "retry"
 
 
@@ -302,6 +335,47 @@ def test_one_call_at_a_time_probes_a_route_that_is_down():
     health.succeed("route", "host")
     assert health.allows("route", 200.0)
     assert not health.is_down("other")
+
+
+def test_only_so_many_routes_that_failed_are_kept_and_those_that_are_down_the_longest():
+    """A service whose users name the address must not grow by each that fails, nor forget what is down."""
+    health = Health()
+    for _ in range(3):
+        health.fail("down")
+    for number in range(1000):
+        health.fail(f"user{number}")
+    assert health.is_down("down")
+    assert len(health._breakers) == MAX_KEPT
+    assert "user999" in health._breakers
+    for number in range(1000):
+        for _ in range(3):
+            health.fail(f"dead{number}")
+    assert len(health._breakers) == MAX_KEPT
+    assert [health.is_down(f"dead{number}") for number in (0, 999 - MAX_KEPT, 1000 - MAX_KEPT, 999)] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+
+
+def test_a_route_opens_though_all_that_is_kept_is_down():
+    health = Health()
+    for number in range(MAX_KEPT):
+        for _ in range(3):
+            health.fail(f"dead{number}")
+    for _ in range(3):
+        health.fail("new")
+    assert health.is_down("new")
+
+
+def test_only_so_many_hosts_are_kept_and_those_with_the_fewest_tokens():
+    health = Health()
+    for _ in range(100):
+        health.spend("stormy", providerkit.ServerError())
+    for number in range(1000):
+        health.spend(f"host{number}", providerkit.ServerError())
+    assert (health.spend("stormy", providerkit.ServerError()), len(health._budgets)) == (0, MAX_KEPT)
 
 
 def test_the_budget_is_that_of_the_design():
