@@ -53,6 +53,24 @@ class Conversation:
             raise InvalidOption(f"rounds is {rounds!r}; it takes a whole number, 0 or above", option="rounds")
         return self._client._ask(parse_messages(message), {**self._options, **options}, self, rounds)
 
+    def copy(self) -> Conversation:
+        """Return a Conversation that goes on from here by itself; a send that is still running is not part of it.
+
+        Both ask through the same Client. `copy.copy` and `copy.deepcopy` do the same.
+        """
+        other = Conversation(self._client, self._options)
+        other._messages = list(self._messages)
+        return other
+
+    def __copy__(self) -> Conversation:
+        return self.copy()
+
+    def __deepcopy__(self, memo: object) -> Conversation:
+        return self.copy()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Conversation holds connections, so it can't be pickled; pickle its messages")
+
     def reset(self) -> None:
         """Forget what was said."""
         self._messages.clear()

@@ -74,6 +74,15 @@ class ProviderKitError(Exception):
         super().__init__(message)
         self.partial = ""
 
+    def __eq__(self, other: object) -> bool:
+        """Return whether it is the same kind of error with the same facts; a value that holds one is compared so."""
+        if not isinstance(other, ProviderKitError):
+            return NotImplemented
+        return type(self) is type(other) and self.args == other.args and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash(type(self))  # all else may change while it is on its way
+
     def redact(self, mask: Callable[[str], str]) -> None:
         """Apply `mask` to every text of this error that a traceback or a log would show."""
         self.args = tuple(mask(arg) if isinstance(arg, str) else arg for arg in self.args)

@@ -357,6 +357,10 @@ def _check_kind(option: str, value: object, kinds: tuple[type, ...]) -> None:
         )
 
 
+def _remake(kind: type[Chat], fields: dict[str, Any]) -> Chat:
+    return kind(**fields)
+
+
 @attrs.frozen
 class Chat:
     """Hold what the user asks of a provider: messages, and the options of `run` by the same names.
@@ -387,6 +391,10 @@ class Chat:
             _check_kind("stop", stop, (str,))
         if self.system is not None:
             _checked_text(self.system, "system")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how to make it again, for copies and pickles: a read-only view of a dict has neither."""
+        return _remake, (type(self), {**attrs.asdict(self, recurse=False), "extra": dict(self.extra)})
 
     @property
     def system_texts(self) -> tuple[str, ...]:

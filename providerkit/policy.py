@@ -116,7 +116,7 @@ class Timeouts:
 
     def hurried(self) -> Timeouts:
         """Give the limits of an attempt after which another route remains."""
-        return attrs.evolve(self, first_event=HURRIED) if self.first_event is FIRST_EVENT else self
+        return attrs.evolve(self, first_event=HURRIED) if isinstance(self.first_event, _Unchosen) else self
 
 
 def _checked_count(limits: Limits, attribute: attrs.Attribute[Any], value: object) -> None:

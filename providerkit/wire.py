@@ -108,7 +108,9 @@ _JSON = _checked_headers({"Content-Type": "application/json"})
 
 
 class Secret:
-    """Hold a key so that it shows nowhere; `reveal()` gives it to who must send it.
+    """A key that shows nowhere; `reveal()` returns it to the code that must send it.
+
+    A pickle of it holds the key, as a pickle is made on purpose: keep it as you would the key.
 
     Raises InvalidOption for a blank key, for one with a blank at an end, which a header
     loses on its way, and for one that no header can carry.
