@@ -241,12 +241,15 @@ def test_what_was_said_is_saved(tmp_path):
 
 def test_nothing_is_overwritten_and_what_can_not_be_saved_is_told(tmp_path):
     (tmp_path / "there").write_text("kept")
-    code, output, errors = typed("/save", f"/save {tmp_path}/there", f"/save {tmp_path}/no/folder")
+    code, output, errors = typed(
+        "/save", f"/save {tmp_path}/there", f"/save {tmp_path}/no/folder", "/save ~nobody-at-all/x"
+    )
     assert (code, output) == (0, "")
     assert errors.splitlines() == [
         "/save needs the name of a file, as in /save chat.md",
         f"{tmp_path}/there is there already; choose another name.",
         f"{tmp_path}/no/folder can't be written: No such file or directory",
+        "~nobody-at-all/x can't be found: there is no such home directory; name the whole path.",
     ]
     assert (tmp_path / "there").read_text() == "kept"
 

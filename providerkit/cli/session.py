@@ -117,7 +117,11 @@ class Session:
         if not name:
             complain("/save needs the name of a file, as in /save chat.md")
             return
-        path = Path(name).expanduser()
+        try:
+            path = Path(name).expanduser()
+        except RuntimeError:
+            complain(f"{name} can't be found: there is no such home directory; name the whole path.")
+            return
         write = _json if path.suffix == ".json" else _markdown
         try:
             with path.open("x", encoding="utf-8", errors="replace") as file:

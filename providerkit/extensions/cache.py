@@ -25,7 +25,14 @@ from typing import TypeVar
 import attrs
 import orjson
 
-from ..errors import ConfigurationError, InvalidOption, ProviderKitError, StreamMalformed
+from ..errors import (
+    ConfigurationError,
+    InvalidOption,
+    ProviderKitError,
+    StreamMalformed,
+    is_finite_number,
+    short_repr,
+)
 from ..hookspecs import hookimpl
 from ..transport import Response, Transport
 from ..wire import Decoder, Endpoint, Headers, Request, ResponseHead, loads
@@ -121,10 +128,10 @@ class Cache:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None, *, max_age: float | None = DAY) -> None:
-        if max_age is not None and (
-            isinstance(max_age, bool) or not isinstance(max_age, int | float) or not max_age >= 0
-        ):
-            raise InvalidOption(f"max_age is {max_age!r}; it takes seconds, or None for ever", option="max_age")
+        if max_age is not None and not (is_finite_number(max_age) and max_age >= 0):
+            raise InvalidOption(
+                f"max_age is {short_repr(max_age)}; it takes seconds, or None for ever", option="max_age"
+            )
         self._path = None if path is None else Path(path)
         self._max_age = max_age
         self._told: set[str] = set()
@@ -149,7 +156,7 @@ class Cache:
         try:
             store.check()
         except (OSError, sqlite3.Error) as error:
-            raise ConfigurationError(f"the cache {self.path} can't be used: {error}") from None
+            raise ConfigurationError(f"the cache {self.path} can't be used: {error}; {_WAY_OUT}") from None
         return CachingTransport(inner, self, store)
 
     @hookimpl(wrapper=True)
@@ -186,9 +193,20 @@ class Cache:
 
 
 def _default_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """Give the user's folder for caches (XDG base directories 0.8; on Windows, the local application data)."""
-    folder = environment.get("XDG_CACHE_HOME") or (environment.get("LOCALAPPDATA") if sys.platform == "win32" else None)
-    return Path(folder) if folder else Path.home() / ".cache"
+    """Return the user's folder for caches (XDG base directories 0.8; on Windows, the local application data).
+
+    Raises ConfigurationError if nothing says where the user is at home.
+    """
+    folder = environment.get("XDG_CACHE_HOME", "")
+    if not Path(folder).is_absolute():  # which the specification has passed over
+        folder = environment.get("LOCALAPPDATA", "") if sys.platform == "win32" else ""
+    try:
+        return Path(folder) if folder else Path.home() / ".cache"
+    except RuntimeError:
+        raise ConfigurationError(f"the cache has no folder: this user has no home directory; {_WAY_OUT}") from None
+
+
+_WAY_OUT = "name a file, as in Cache('/tmp/answers.sqlite'), or set XDG_CACHE_HOME to a folder"
 
 
 @attrs.frozen

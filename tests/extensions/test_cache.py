@@ -388,6 +388,9 @@ async def test_the_cache_has_a_name_and_a_place_of_its_own(tmp_path: Path, monke
     ("platform", "environment", "folder"),
     [
         ("linux", {"XDG_CACHE_HOME": "/xdg"}, Path("/xdg")),
+        ("linux", {"XDG_CACHE_HOME": "relative"}, Path.home() / ".cache"),
+        ("linux", {"XDG_CACHE_HOME": ""}, Path.home() / ".cache"),
+        ("win32", {"XDG_CACHE_HOME": " ", "LOCALAPPDATA": "/local"}, Path("/local")),
         ("linux", {"LOCALAPPDATA": "/local"}, Path.home() / ".cache"),
         ("win32", {"LOCALAPPDATA": "/local"}, Path("/local")),
         ("win32", {}, Path.home() / ".cache"),
@@ -396,3 +399,26 @@ async def test_the_cache_has_a_name_and_a_place_of_its_own(tmp_path: Path, monke
 def test_the_place_is_the_systems(monkeypatch: pytest.MonkeyPatch, platform: str, environment: Any, folder: Path):
     monkeypatch.setattr("sys.platform", platform)
     assert module._default_folder(environment) == folder
+
+
+def no_home() -> Path:
+    raise RuntimeError("Could not determine home directory.")
+
+
+async def test_a_user_without_a_home_is_told_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    async with serve(SQUAWK) as server:
+        with pytest.raises(providerkit.ConfigurationError, match=r"no home directory; name a file, as in Cache\("):
+            await ask(server, "cache")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        assert await ask(server, "cache") == ("squawk", "network")
+
+
+async def test_a_home_that_takes_nothing_is_told_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "file").touch()
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "file")
+    async with serve(SQUAWK) as server:
+        with pytest.raises(providerkit.ConfigurationError, match=r"can't be used: .*; name a file, as in Cache"):
+            await ask(server, "cache")
