@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from .errors import ProviderKitError
+from .errors import ProviderKitError, is_finite_number
 from .messages import Message, ToolCall
 
 
@@ -46,19 +46,34 @@ class ToolCallDelta:
     arguments: str = ""
 
 
+MAX_TOKENS = 2**53  # the largest whole number that JSON carries everywhere (RFC 8259, section 6)
+
+
+def _token_count(value: Any) -> int | None:
+    """Return a count as a wire tells it; None for what is not a whole number of tokens."""
+    if type(value) is int:  # nearly always
+        return value if 0 <= value <= MAX_TOKENS else None
+    return int(value) if is_finite_number(value) and 0 <= value <= MAX_TOKENS and value == int(value) else None
+
+
 @attrs.frozen
 class Usage:
-    """Count what the answer cost, in tokens; None where the provider did not say.
+    """The tokens that the answer cost; None if the provider did not say.
 
     `input_tokens` includes those read from and written to the provider's cache,
-    `output_tokens` includes those spent on reasoning.
+    `output_tokens` includes those spent on reasoning. A wire that tells anything but a whole
+    number from 0 up to 2**53 has not said either: plugins pass on what they read, and
+    whoever counts with a Usage need not look.
+
+    >>> Usage(input_tokens=12.0, output_tokens=-1)
+    Usage(input_tokens=12, output_tokens=None, cache_read_tokens=None, cache_write_tokens=None, reasoning_tokens=None)
     """
 
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_read_tokens: int | None = None
-    cache_write_tokens: int | None = None
-    reasoning_tokens: int | None = None
+    input_tokens: int | None = attrs.field(default=None, converter=_token_count)
+    output_tokens: int | None = attrs.field(default=None, converter=_token_count)
+    cache_read_tokens: int | None = attrs.field(default=None, converter=_token_count)
+    cache_write_tokens: int | None = attrs.field(default=None, converter=_token_count)
+    reasoning_tokens: int | None = attrs.field(default=None, converter=_token_count)
 
 
 @attrs.frozen

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import attrs
 import pytest
 
@@ -148,3 +150,22 @@ def test_values_are_frozen_and_equal_by_what_they_hold(value):
     assert value == attrs.evolve(value)
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         value.text = "b"
+
+
+@pytest.mark.parametrize(
+    ("told", "count"),
+    [
+        (0, 0),
+        (7, 7),
+        (7.0, 7),
+        (2**53, 2**53),
+        (None, None),
+        *((nonsense, None) for nonsense in (-1, 7.5, -1.0, math.nan, math.inf, 2**53 + 1, 10**400, 1e300)),
+        *((nonsense, None) for nonsense in (True, "7", b"7", [7], {"n": 7})),
+    ],
+    ids=lambda value: repr(value)[:9],
+)
+def test_a_count_is_a_whole_number_of_tokens_or_was_not_told(told, count):
+    """Whatever a wire tells and a plugin passes on, so that whoever counts with it need not look."""
+    assert Usage(*[told] * 5) == Usage(*[count] * 5)
+    assert {type(value) for value in attrs.astuple(Usage(*[told] * 5))} == {type(count)}

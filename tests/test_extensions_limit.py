@@ -252,14 +252,54 @@ async def test_the_environment_says_the_limits_where_nothing_else_does(monkeypat
     monkeypatch.setenv("PROVIDERKIT_LIMIT_TOKENS", "1e5")
     assert (Limit()._rates, Limit(requests=5)._rates) == ((60, 100_000), (5, None))
     monkeypatch.setenv("PROVIDERKIT_LIMIT_TOKENS", "many")
-    with pytest.raises(InvalidOption, match="PROVIDERKIT_LIMIT_TOKENS is 'many', no number"):
+    monkeypatch.setenv("PROVIDERKIT_LIMIT_TOKENS", "  ")
+    assert Limit()._rates == (60, None)
+
+
+@pytest.mark.parametrize("value", ["many", "0", "-1", "nan", "inf", "1e999"])
+def test_a_limit_of_the_environment_is_a_number_above_0(monkeypatch: pytest.MonkeyPatch, value: str):
+    monkeypatch.setenv("PROVIDERKIT_LIMIT_TOKENS", value)
+    with pytest.raises(InvalidOption) as caught:
         Limit()
+    assert str(caught.value) == f"PROVIDERKIT_LIMIT_TOKENS is {value!r}; expected a finite number above 0"
 
 
-@pytest.mark.parametrize("rate", [0, -1, "60", True, float("nan")])
-def test_a_limit_is_a_number_above_0(rate: object):
-    with pytest.raises(InvalidOption, match=r"^Limit\(tokens="):
-        Limit(tokens=rate)
+@pytest.mark.parametrize(
+    "rate", [0, -1, "60", True, float("nan"), float("inf"), 10**400, [1]], ids=lambda rate: repr(rate)[:9]
+)
+@pytest.mark.parametrize("what", ["requests", "tokens"])
+def test_a_limit_is_a_finite_number_above_0(what: str, rate: object):
+    with pytest.raises(InvalidOption, match=rf"^Limit\({what}=...\) is .*; expected a finite number above 0$"):
+        Limit(**{what: rate})
+
+
+@pytest.mark.parametrize(
+    "count",
+    [-5, float("nan"), float("inf"), 10**400, 10**15, "7", True, [7], {"n": 7}],
+    ids=lambda count: repr(count)[:9],
+)
+async def test_nonsense_that_a_wire_counts_breaks_nothing_and_shuts_no_host_for_good(clock: HandClock, count: object):
+    class Counting(Macaw):
+        @hookimpl
+        def parse_stream(self, head):
+            return providerkit.EventStream(
+                lambda data, event: [providerkit.Usage(count, count), providerkit.TextDelta("a")]
+            )
+
+    limit = Limit(tokens=1000, clock=clock)
+    async with serve(WORDS) as server:
+        await ask_often(server, limit, 3, Counting)
+    assert max(clock.slept, default=0.0) <= 10 * 60
+
+
+def test_a_host_for_which_nothing_waits_is_forgotten_when_there_are_many(clock: HandClock):
+    limit = Limit(requests=1, clock=clock)
+    limit._take("http://busy/", 1000, 0)
+    for number in range(2000):
+        limit._take(f"http://host{number}/", 1, 0)
+        clock.advance(1)
+    assert len(limit._buckets) <= 512
+    assert "busy" in limit._buckets
 
 
 def test_a_password_in_an_address_is_no_part_of_its_host(clock: HandClock):

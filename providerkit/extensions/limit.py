@@ -23,8 +23,11 @@ from urllib.parse import urlsplit
 import attrs
 
 from .. import InvalidOption, Reply, Request, Response, Transport, hookimpl, pause_clocks
+from ..errors import is_finite_number, short_repr
 
 MINUTE = 60.0
+HOSTS = 256  # that are kept before those are forgotten for which nothing waits
+LONGEST = 10  # minutes that one answer may keep a host shut: a wire that counts nonsense must not shut it for good
 BYTES = 4  # of a request's body, for each token that it is taken for until the provider has counted
 
 
@@ -60,9 +63,13 @@ class Limit:
                 "limit has nothing to limit; say Limit(requests=...) or set PROVIDERKIT_LIMIT_REQUESTS, or tokens",
                 option="extensions",
             )
-        self._rates = _checked("requests", requests), _checked("tokens", tokens)
+        self._rates = (
+            _checked("Limit(requests=...)", requests, requests),
+            _checked("Limit(tokens=...)", tokens, tokens),
+        )
         self._clock = clock or _Monotonic()
         self._buckets: dict[str, tuple[_Bucket, _Bucket]] = {}
+        self._next_sweep = HOSTS
         self._lock = threading.Lock()
 
     @hookimpl
@@ -94,9 +101,22 @@ class Limit:
         with self._lock:
             now = self._clock.now()
             if host not in self._buckets:
+                self._forget_empty(now)
                 self._buckets[host] = _Bucket(self._rates[0]), _Bucket(self._rates[1])
             ours = self._buckets[host]
             return max(bucket.take(amount, now) for bucket, amount in zip(ours, (requests, tokens), strict=True))
+
+    def _forget_empty(self, now: float) -> None:
+        """Forget the hosts whose buckets have leaked out: they are as if they had never been asked."""
+        if len(self._buckets) >= self._next_sweep:
+            kept = {host: pair for host, pair in self._buckets.items() if any(bucket.empty_at > now for bucket in pair)}
+            self._buckets = kept
+            self._next_sweep = max(HOSTS, 2 * len(kept))
+
+    @property
+    def _most_tokens(self) -> float:
+        """The tokens that one answer can count for: ten minutes' worth, whatever a wire says."""
+        return LONGEST * (self._rates[1] or 0.0)
 
 
 def _guess(request: Request) -> float:
@@ -104,17 +124,22 @@ def _guess(request: Request) -> float:
 
 
 def _from_environment(what: str) -> float | None:
-    value = os.environ.get(f"PROVIDERKIT_LIMIT_{what.upper()}")
+    name = f"PROVIDERKIT_LIMIT_{what.upper()}"
+    value = os.environ.get(name, "").strip()
     try:
-        return float(value) if value else None
+        return _checked(name, float(value), value) if value else None
     except ValueError:
-        raise InvalidOption(f"PROVIDERKIT_LIMIT_{what.upper()} is {value!r}, no number", option="extensions") from None
+        raise _not_a_limit(name, value) from None
 
 
-def _checked(what: str, rate: float | None) -> float | None:
-    if rate is not None and (isinstance(rate, bool) or not isinstance(rate, (int, float)) or not rate > 0):
-        raise InvalidOption(f"Limit({what}={rate!r}): it takes a number above 0", option="extensions")
+def _checked(name: str, rate: float | None, shown: object) -> float | None:
+    if rate is not None and not (is_finite_number(rate) and rate > 0):
+        raise _not_a_limit(name, shown)
     return rate
+
+
+def _not_a_limit(name: str, value: object) -> InvalidOption:
+    return InvalidOption(f"{name} is {short_repr(value)}; expected a finite number above 0", option="extensions")
 
 
 class _Monotonic:
@@ -194,4 +219,5 @@ class _Correction:
             return
         counts = [count for count in (usage.input_tokens, usage.output_tokens) if count is not None]
         if usage.input_tokens is not None:
-            self._limit._take(request.url, 0, sum(counts) - _guess(request))
+            counted = min(sum(counts), max(self._limit._most_tokens, _guess(request)))
+            self._limit._take(request.url, 0, counted - _guess(request))
