@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from aiohttp.web import Application
 
 DIALECTS = ("api", "website", "messages")
+ORIGIN = "https://koala.sh"
 PATH = "/api/gpt/"
 DONE = b"\n[DONE]"
 _BRIEF = Repr()
@@ -62,8 +63,8 @@ class Koala(AsyncGeneratorProvider, ProviderModelMixin):
     """
 
     # The names that gpt4free reads, on the class.
-    url: ClassVar[str | None] = "https://koala.sh"
-    api_endpoint: ClassVar[str] = "https://koala.sh/api/gpt/"
+    url: ClassVar[str | None] = "https://koala.sh/chat"
+    api_endpoint: ClassVar[str] = f"{ORIGIN}{PATH}"
     default_model: ClassVar[str] = "gpt-4o-mini"
     models: ClassVar[list[str]] = ["gpt-4o-mini", "gpt-4o", "claude-3.7-sonnet"]
 
@@ -74,6 +75,7 @@ class Koala(AsyncGeneratorProvider, ProviderModelMixin):
             raise InvalidOption(f"dialect is {dialect!r}; it is one of {', '.join(DIALECTS)}", option="dialect")
         self._dialect = dialect
         self._path = path
+        self._as_decoded = False  # True for gpt4free's calls, which want every value as it was decoded
 
     @hookimpl
     def describe(self) -> ProviderInfo:
@@ -81,7 +83,7 @@ class Koala(AsyncGeneratorProvider, ProviderModelMixin):
         return ProviderInfo(
             name="koala",
             url=self.url,
-            default_base_url=self.url,
+            default_base_url=ORIGIN,
             default_model=self.default_model,
             models=self.models,
             supports={"system", "history", "extra"},
@@ -113,8 +115,8 @@ class Koala(AsyncGeneratorProvider, ProviderModelMixin):
             return Request.json(url, {"messages": _messages(chat), "model": model.name, **extra}, flag)
         headers = {
             "Accept": "text/event-stream",
-            "Referer": f"{self.url}/chat",
-            "Origin": str(self.url),
+            "Referer": str(self.url),
+            "Origin": ORIGIN,
             "Visitor-ID": _visitor_id(),
             **flag,
         }
@@ -126,8 +128,15 @@ class Koala(AsyncGeneratorProvider, ProviderModelMixin):
 
         The wire has no mark of its end, so the end of the body is the end of the answer.
         """
-        stream = EventStream(_parse_plain_event if self._dialect == "messages" else _parse_event, end=Finish("stop"))
-        return ByContent(head, stream=Spoken(stream), body=Spoken(JSONBody(lambda value: [_event_of(value)])))
+        parse = _parse_plain_event if self._dialect == "messages" else _parse_event
+        if self._as_decoded:
+            parse = _parse_decoded_event
+        data = (TextDelta, ProviderData) if self._as_decoded else (TextDelta,)
+        return ByContent(
+            head,
+            stream=Spoken(EventStream(parse, end=Finish("stop")), data),
+            body=Spoken(JSONBody(lambda value: [_event_of(value)]), data),
+        )
 
     @hookimpl
     def parse_error(self, head: ResponseHead, body: bytes) -> ProviderError | None:
@@ -161,7 +170,9 @@ class Koala(AsyncGeneratorProvider, ProviderModelMixin):
 
 @cache
 def _plugin_at(kind: type[Koala], path: str) -> Koala:
-    return kind(path=path)
+    plugin = kind(path=path)
+    plugin._as_decoded = True
+    return plugin
 
 
 def _visitor_id() -> str:
@@ -207,6 +218,22 @@ def _parse_event(data: bytes, event: str) -> list[Event]:
             return [*_parse_event(_before_done(data), event), Finish("stop")]
         return [_event_of(value) for value in _values(data)]
     return [TextDelta(value) if type(value) is str else _event_of(value)]
+
+
+def _parse_decoded_event(data: bytes, event: str) -> list[Event]:
+    """Make events of the values that the data of one server-sent event holds, of any type; raise what is an error."""
+    if event == "error":
+        raise _error_of(data)
+    values = _values(_before_done(data))
+    events: list[Event] = [_decoded(value) for value in values]
+    return [*events, Finish("stop")] if data.endswith(DONE) else events
+
+
+def _decoded(value: Any) -> Event:
+    """Make the event of one value as it was decoded; raise what says that it is an error."""
+    if isinstance(value, dict) and value.get("error"):
+        return _event_of(value)
+    return TextDelta(value) if isinstance(value, str) else ProviderData(value)
 
 
 def _error_of(data: bytes) -> ProviderError:
@@ -282,10 +309,14 @@ def _shown(value: Any) -> str:
 
 
 class Spoken(DecoderWrapper):
-    """Refuse an answer that ends without any text: Koala has no empty success."""
+    """Refuse an answer that ends without any data, of these kinds of events: Koala has no empty success."""
 
     _spoken = False
     _silent = False
+
+    def __init__(self, decoder: Decoder, data: tuple[type[Event], ...]) -> None:
+        super().__init__(decoder)
+        self._data = data
 
     def feed(self, data: bytes) -> list[Event]:
         """Give the events; those before a Finish without text, for which the next call raises."""
@@ -303,7 +334,7 @@ class Spoken(DecoderWrapper):
 
     def _heard(self, events: list[Event]) -> list[Event]:
         if not self._spoken:
-            self._spoken = any(type(event) is TextDelta for event in events)
+            self._spoken = any(type(event) in self._data for event in events)
             self._silent = not self._spoken and bool(events) and type(events[-1]) is Finish
         return events[:-1] if self._silent else events
 

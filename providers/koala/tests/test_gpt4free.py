@@ -35,6 +35,52 @@ async def test_every_value_of_the_wire_is_given_whatever_its_type(at):
         assert [value async for value in Koala.create_async_generator("gpt-4o", MESSAGES)] == values
 
 
+ANY = [
+    {"a": 1},
+    42,
+    0,
+    1.5,
+    True,
+    False,
+    None,
+    ["x"],
+    [],
+    {},
+    [{"message": "x"}],
+    {"message": "Hi."},
+    {"output": "Hi."},
+]
+
+
+@pytest.mark.parametrize("value", ANY, ids=json.dumps)
+async def test_an_answer_of_any_one_value_is_an_answer(at, value):
+    """gpt4free's own annotation is a generator of dicts; only an answer without any data is an error."""
+    data = json.dumps(value).encode()
+    for answer in (chunked(b"data: %s\n\n" % data), chunked(b"data: %s\n\ndata: [DONE]\n\n" % data)):
+        async with serve(answer) as server:
+            at(server.base_url)
+            assert [given async for given in Koala.create_async_generator("gpt-4o", MESSAGES)] == [value]
+
+
+@pytest.mark.parametrize("value", [["x"], {"a": 1}, {}, []], ids=json.dumps)
+async def test_an_answer_that_comes_whole_may_be_an_object_or_a_list_too(at, value):
+    async with serve(http(json.dumps(value).encode(), content_type="application/json")) as server:
+        at(server.base_url)
+        assert [given async for given in Koala.create_async_generator("gpt-4o", MESSAGES)] == [value]
+
+
+async def test_values_without_a_blank_line_before_the_mark_of_the_end_are_given(at):
+    async with serve(chunked(b'data: {"a": 1}\ndata: 2\ndata: [DONE]\n\n')) as server:
+        at(server.base_url)
+        assert [value async for value in Koala.create_async_generator("gpt-4o", MESSAGES)] == [{"a": 1}, 2]
+
+
+async def test_run_still_wants_text(at):
+    async with serve(chunked(b'data: {"a": 1}\n\n')) as server:
+        with pytest.raises(providerkit.UnexpectedContent, match="holds no text"):
+            await providerkit.run("hi", provider=Koala, base_url=server.base_url)
+
+
 async def test_the_request_is_the_websites(at):
     async with serve(http(b'data: "ok"\n\n')) as server:
         at(server.base_url)
@@ -130,11 +176,14 @@ async def test_leaving_early_closes_the_connection(at):
     [
         (http(b'{"error": "no more leaves"}', status=429), providerkit.RateLimited),
         (http(b'data: {"error": "no more leaves"}\n\n'), providerkit.ProviderError),
+        (http(b'event: error\ndata: "no more leaves"\n\n'), providerkit.ProviderError),
         (http(b"<html>", content_type="text/html"), providerkit.UnexpectedContent),
         (http(b"data: Leaves.\n\n"), providerkit.StreamMalformed),
         (http(b""), providerkit.StreamTruncated),
+        (chunked(b"data: [DONE]\n\n"), providerkit.UnexpectedContent),
+        (chunked(b": nothing\n\n"), providerkit.StreamTruncated),
     ],
-    ids=["a refusal", "an error at 200", "a page", "no JSON", "nothing"],
+    ids=["a refusal", "an error at 200", "an event of an error", "a page", "no JSON", "nothing", "no data", "no event"],
 )
 async def test_errors_are_ours(at, answer, kind):
     async with serve(answer) as server:
@@ -179,7 +228,7 @@ async def test_a_response_that_breaks_is_truncated():
 
 
 def test_the_class_has_what_gpt4free_reads():
-    assert (Koala.url, Koala.api_endpoint) == ("https://koala.sh", "https://koala.sh/api/gpt/")
+    assert (Koala.url, Koala.api_endpoint) == ("https://koala.sh/chat", "https://koala.sh/api/gpt/")
     assert (Koala.working, Koala.supports_message_history, Koala.supports_stream) == (True, True, True)
     assert (Koala.default_model, Koala.needs_auth, Koala.use_stream_timeout) == ("gpt-4o-mini", False, True)
     assert Koala.get_parent() == "Koala"
