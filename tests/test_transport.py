@@ -592,6 +592,12 @@ async def test_a_socks_proxy_of_the_callers_own_connector_that_fails_is_an_error
         await failure(kind, ask("http://parrot.invalid", connector=connector))
 
 
+async def test_a_connection_through_a_proxy_that_breaks_once_it_is_there_is_no_failure_to_connect():
+    async with serve_bytes(b"") as (place, _):
+        error = await failure(providerkit.Disconnected, ask("http://parrot.invalid", proxy=f"http://{place}"))
+    assert str(error).startswith("parrot.invalid closed the connection before it answered")
+
+
 async def test_a_proxy_that_does_not_speak_http_is_named():
     async with serve_bytes(b"220 smtp.example ESMTP\r\n") as (place, _):
         error = await failure(providerkit.ConnectError, ask("https://127.0.0.1:1", proxy=f"http://{place}"))
