@@ -18,9 +18,10 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from functools import cache
 from io import BytesIO
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
+from .boundary import is_cancelled
 from .errors import (
     ConfigurationError,
     ConnectError,
@@ -32,10 +33,12 @@ from .errors import (
     TransportError,
 )
 from .policy import timed_out
+from .threads import in_thread
 from .wire import Headers, Request, ResponseHead
 
 if TYPE_CHECKING:
     from aiohttp import AddrInfoType, BaseConnector, ClientResponse, ClientSession, TCPConnector
+    from aiohttp.abc import AbstractResolver
     from aiohttp.client_reqrep import ConnectionKey
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
@@ -115,7 +118,8 @@ class Connections:
 
 
 async def _pool(connections: int) -> AsyncGenerator[ClientSession]:
-    session = _session(_connector_class()(limit=connections, socket_factory=_socket), owned=True)
+    connector = _connector_class()(limit=connections, socket_factory=_socket, resolver=_resolver())
+    session = _session(connector, owned=True)
     try:
         yield session
     finally:
@@ -139,6 +143,26 @@ def _connector_class() -> type[TCPConnector]:
             return await super()._get(key, traces)
 
     return Connector
+
+
+class _Names:
+    """What aiohttp's resolver asks of an event loop, on threads that the end of the program does not wait for.
+
+    A loop asks on its executor, whose threads asyncio.run and the interpreter join: a name
+    server that is silent would hold up the end for as long as the system is patient.
+    """
+
+    async def getaddrinfo(self, host: str, port: int, **hints: int) -> list[Any]:
+        return await in_thread(lambda: socket.getaddrinfo(host, port, **hints))
+
+    async def getnameinfo(self, address: tuple[Any, ...], flags: int = 0) -> tuple[str, str]:
+        return await in_thread(lambda: socket.getnameinfo(address, flags))
+
+
+def _resolver() -> AbstractResolver:
+    import aiohttp
+
+    return aiohttp.ThreadedResolver(_Names())  # type: ignore[arg-type]  # it asks for nothing else
 
 
 _sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
@@ -229,7 +253,7 @@ class NetworkTransport:
                 timeout=aiohttp.ClientTimeout(total=None, connect=self._connect),
             )
         except asyncio.CancelledError:
-            if not session.closed or _is_cancelled():
+            if not session.closed or is_cancelled():
                 raise
             failure = _closed_early()  # so aiohttp tells those who wait for a place in the pool
         except Exception as error:  # noqa: BLE001 - whatever it is, its repr may hold the key
@@ -381,11 +405,6 @@ def _socks_errors() -> tuple[type[Exception], ...]:
     """Give what a SOCKS connector raises; nothing where none can have been made."""
     socks = sys.modules.get("aiohttp_socks")
     return (socks.ProxyError, socks.ProxyConnectionError, socks.ProxyTimeoutError) if socks else ()
-
-
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _closed_early() -> ConfigurationError:
