@@ -62,6 +62,7 @@ class LoopThread:
         self.loop = asyncio.new_event_loop()
         self.loop.set_default_executor(DaemonExecutor())
         self.is_stopping = False
+        self.failure: str | None = None  # what broke the loop
         self.jobs: set[_Job[Any]] = set()  # that a caller waits for; the loop itself keeps no task alive
         self._thread = threading.Thread(target=self._run, name="providerkit", daemon=True)
         atexit.register(self.stop)
@@ -69,19 +70,21 @@ class LoopThread:
 
     def _run(self) -> None:
         """Run the loop until it is stopped; no Runner, which ends a loop by a thread that Python 3.12 lacks at exit."""
-        failure = "it was closed"
         try:
             while not self.is_stopping:
                 self._run_until_disturbed()
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for this thread for ever
+            self.failure = describe(error)
+        try:
             self.loop.run_until_complete(_cancel_all())
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
-        except BaseException as error:  # noqa: BLE001 - whatever it is, nobody may wait for this thread for ever
-            failure = describe(error)
+        except BaseException as error:  # noqa: BLE001 - as above
+            logger.warning("the event loop of blocking calls did not end in order: %s", describe(error))
         finally:
             with suppress(Exception):
                 self.loop.close()
             for job in self.jobs.copy():
-                job.abandon(failure)
+                job.abandon()
 
     def _run_until_disturbed(self) -> None:
         try:
@@ -163,8 +166,8 @@ class _Job(Generic[T]):
     def _ask(self, callback: Callable[[], None]) -> None:
         try:
             self._home.loop.call_soon_threadsafe(callback)
-        except RuntimeError as error:  # the loop has closed since
-            self.abandon(str(error))
+        except RuntimeError:  # the loop has closed since
+            self.abandon()
 
     def _start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._coroutine)
@@ -174,12 +177,17 @@ class _Job(Generic[T]):
         if not task.cancelled():
             task.exception()  # asyncio complains of one that nobody looks at, and the caller may have left
         elif not self._is_cancelled:
-            self._failure = PluginError("this call was cancelled by other code on the event loop of blocking calls")
+            self._failure = self._explanation()
         self._note_end()
 
-    def abandon(self, reason: str) -> None:
+    def _explanation(self) -> PluginError:
+        if self._home.failure is None:
+            return PluginError("other code cancelled this call on the event loop of blocking calls; call again")
+        return PluginError(f"the event loop of blocking calls broke: {self._home.failure}; call again")
+
+    def abandon(self) -> None:
         """Let the caller go with an error: the loop has ended, and the coroutine will not."""
-        self._failure = PluginError(f"the event loop of blocking calls broke: {reason}; call again")
+        self._failure = self._explanation()
         if self._task is None:
             self._coroutine.close()
         self._note_end()
