@@ -5,6 +5,7 @@ import gc
 import os
 import signal
 import threading
+from contextlib import suppress
 
 import pytest
 
@@ -271,7 +272,7 @@ def raises(error):
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()], ids=["SystemExit", "KeyboardInterrupt"])
 @pytest.mark.parametrize("place", ["a callback", "a task"])
 def test_what_others_do_on_the_loop_ends_nobody_elses_call(place, error, caplog):
-    """asyncio lets these two out of its loop; the loop goes on, and a call that was under way, too."""
+    """These two leave an event loop of asyncio; it goes on, and so does a call that was under way."""
     home = sync.loop_thread()
     source = Source([[1]], endless=True)
     batches = iter(sync.Iteration(source))
@@ -338,7 +339,7 @@ def test_a_call_that_others_cancel_is_an_error_of_its_own():
 
 @pytest.fixture
 def broken_home(monkeypatch):
-    """A loop that breaks when it is told to: it can't wait, once."""
+    """Return what breaks the loop of blocking calls: it can't wait, once."""
     home = sync.LoopThread()
     monkeypatch.setattr(sync, "_thread", home)
 
@@ -404,9 +405,11 @@ def test_a_call_that_was_made_before_the_loop_broke_is_let_go(broken_home):
             ask()
 
 
-def test_a_loop_that_can_not_clean_up_ends_all_the_same(caplog):
+def test_a_loop_that_can_not_clean_up_ends_all_the_same(monkeypatch, caplog):
     home = sync.LoopThread()
+    monkeypatch.setattr(sync, "_thread", home)
     started = threading.Event()
+    tasks = []
 
     async def leave():
         started.set()
@@ -415,11 +418,22 @@ def test_a_loop_that_can_not_clean_up_ends_all_the_same(caplog):
         finally:
             raise SystemExit(3)
 
+    async def stay():
+        tasks.append(asyncio.current_task())
+        while True:
+            with suppress(asyncio.CancelledError):
+                await asyncio.get_running_loop().create_future()
+
+    job = sync._Job(stay())
+    job.start()
     asyncio.run_coroutine_threadsafe(leave(), home.loop)
     started.wait()
     home.stop()
     assert (home.is_alive(), home.loop.is_closed()) == (False, True)
     assert caplog.messages == ["the event loop of blocking calls did not end in order: SystemExit: 3"]
+    with pytest.raises(SystemExit):
+        job.result()
+    tasks[0]._log_destroy_pending = False  # nobody can end it
 
 
 def test_stopping_waits_only_so_long_for_what_does_not_end(monkeypatch):
