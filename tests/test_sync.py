@@ -409,9 +409,10 @@ def test_a_loop_that_can_not_clean_up_ends_all_the_same(monkeypatch, caplog):
     home = sync.LoopThread()
     monkeypatch.setattr(sync, "_thread", home)
     started = threading.Event()
-    tasks = []
+    tasks = {}
 
     async def leave():
+        tasks["leaves"] = asyncio.current_task()
         started.set()
         try:
             await asyncio.Event().wait()
@@ -419,7 +420,7 @@ def test_a_loop_that_can_not_clean_up_ends_all_the_same(monkeypatch, caplog):
             raise SystemExit(3)
 
     async def stay():
-        tasks.append(asyncio.current_task())
+        tasks["stays"] = asyncio.current_task()
         while True:
             with suppress(asyncio.CancelledError):
                 await asyncio.get_running_loop().create_future()
@@ -433,7 +434,8 @@ def test_a_loop_that_can_not_clean_up_ends_all_the_same(monkeypatch, caplog):
     assert caplog.messages == ["the event loop of blocking calls did not end in order: SystemExit: 3"]
     with pytest.raises(SystemExit):
         job.result()
-    tasks[0]._log_destroy_pending = False  # nobody can end it
+    assert type(tasks["leaves"].exception()) is SystemExit  # asyncio complains of one that nobody looks at
+    tasks["stays"]._log_destroy_pending = False  # its loop is gone, so nothing can end it
 
 
 def test_stopping_waits_only_so_long_for_what_does_not_end(monkeypatch):
