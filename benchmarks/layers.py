@@ -19,7 +19,7 @@ import providerkit_koala
 import providerkit
 from providerkit.events import Transcript
 from providerkit.exchange import Exchange, Observers
-from providerkit.routing import Routing
+from providerkit.routing import Routing, RunState
 
 from .bench import cores, upstream
 from .calls import WORDS
@@ -68,7 +68,7 @@ class Layers:
 
     async def routing(self) -> None:
         """Make as many as it takes."""
-        await _end(Routing(self._prepared, Transcript(), collected=True))
+        await _end(Routing(RunState(self._prepared, Transcript(), collected=True)))
 
     async def run(self) -> None:
         """Do what a user does."""

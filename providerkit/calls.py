@@ -118,6 +118,16 @@ class PreparedCall:
         """Give what to ask on the route that was named first."""
         return self.routes[0]
 
+    def extend(self, messages: tuple[Message, ...]) -> PreparedCall:
+        """Return the same call with more messages; raises UnsupportedFeature if a route can't serve them."""
+        return attrs.evolve(self, routes=tuple(_extend(call, messages) for call in self.routes))
+
+
+def _extend(call: Call, messages: tuple[Message, ...]) -> Call:
+    chat = attrs.evolve(call.chat, messages=(*call.chat.messages, *messages))
+    _check_supported(chat, call.hooks.info)
+    return attrs.evolve(call, chat=chat)
+
 
 def prepare(
     settings: Settings, messages: tuple[Message, ...], options: RunOptions, earlier: PreparedCall | None = None

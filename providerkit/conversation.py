@@ -102,7 +102,7 @@ class Conversation:
         self._running = run
 
     def _commit(self, run: Run) -> None:
-        self._messages += [*run._messages, *run._said, run.reply.message]
+        self._messages += run._turns
 
     def _release(self, run: Run) -> None:
         if self._running is run:

@@ -75,6 +75,18 @@ class Usage:
     cache_write_tokens: int | None = attrs.field(default=None, converter=_token_count)
     reasoning_tokens: int | None = attrs.field(default=None, converter=_token_count)
 
+    def __add__(self, other: Usage) -> Usage:
+        """Return the sum, in which None counts as nothing.
+
+        >>> Usage(3, 1) + Usage(4)
+        Usage(input_tokens=7, output_tokens=1, cache_read_tokens=None, cache_write_tokens=None, reasoning_tokens=None)
+        """
+        return Usage(*map(_sum, attrs.astuple(self), attrs.astuple(other)))
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return one if other is None else other if one is None else one + other
+
 
 @attrs.frozen
 class ProviderData:
@@ -150,7 +162,8 @@ class Reply:
     `finish_reason` is None; otherwise that is the reason of the Finish, and `proven` says
     whether the wire showed the end. `usage` and `request_id` are None where the provider
     did not say; `provider` and `model` are those that answered, `attempts` all that were
-    asked, in order.
+    asked, in order. If tools were run, the rest is the last answer's, while `usage` is the
+    sum over all rounds and `attempts` has those of every round.
     """
 
     text: str = ""
@@ -200,6 +213,7 @@ class Transcript:
 
     def __init__(self) -> None:
         self.attempts: list[Attempt] = []
+        self._spent: Usage | None = None  # by the rounds before this one
         self.begin()
 
     def begin(self, provider: str | None = None, model: str | None = None) -> None:
@@ -214,6 +228,16 @@ class Transcript:
         self._usage: Usage | None = None
         self._finish: Finish | None = None
         self.has_content = False
+
+    def end_round(self) -> None:
+        """Note that tools follow: the answer so far is not the last, but what it cost stays."""
+        self._spent, self._usage = self._whole_usage(), None
+        self._finish = None
+
+    def _whole_usage(self) -> Usage | None:
+        if self._spent is None or self._usage is None:
+            return self._usage or self._spent
+        return self._spent + self._usage
 
     @property
     def finished(self) -> bool:
@@ -266,7 +290,7 @@ class Transcript:
             tool_calls=tuple(call.whole() for _, call in sorted(self._tool_calls.items())),
             finish_reason=finish.reason if finish else None,
             proven=finish.proven if finish else False,
-            usage=self._usage,
+            usage=self._whole_usage(),
             model=self.model,
             provider=self.provider,
             request_id=self.request_id,

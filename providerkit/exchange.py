@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from .boundary import claim
 from .errors import PluginError, ProviderError, ProviderKitError, StreamMalformed, StreamTruncated, UnexpectedContent
 from .events import Attempt, Event, Finish, Transcript
 from .hookspecs import Observer
@@ -87,8 +88,9 @@ class Observers:
         for observer in self._observers:
             try:
                 getattr(observer, what, _ignore)(*facts)
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin boundary: watching a call must not break it
-                logger.warning("observer %s: %s raised %s", type(observer).__name__, what, type(error).__name__)
+            except BaseException as error:  # noqa: BLE001 - the plugin boundary: watching a call must not break it
+                kind = type(claim(error)).__name__
+                logger.warning("observer %s: %s raised %s", type(observer).__name__, what, kind)
 
 
 def _ignore(*facts: object) -> None:
@@ -147,7 +149,7 @@ class Exchange:
                 await self.aclose()
         except ProviderKitError as raised:
             error = raised
-        except (Exception, SystemExit) as raised:  # noqa: BLE001 - the plugin boundary: a decoder may raise anything
+        except BaseException as raised:  # noqa: BLE001 - the plugin boundary: a decoder may raise anything
             error = self._call.hooks.failed("it broke in mid-answer", raised)
         else:
             return events or None
@@ -159,16 +161,21 @@ class Exchange:
         if self._ended:
             return
         self._ended = True
-        if self._watch is not None:
-            self._watch.close()
+        complete = self._answer is not None and self._answer.finished
+        try:
+            try:
+                self._note_end(error)
+            finally:
+                await self._leave(error or (None if complete else asyncio.CancelledError()))
+        except BaseException as raised:  # noqa: BLE001 - the plugin boundary: what was answered stands
+            logger.warning("%s: closing raised %s", self._call.route, type(claim(raised)).__name__)
+
+    def _note_end(self, error: ProviderKitError | None) -> None:
         seconds = self._call.clock.now() - self._started
         self._transcript.attempts.append(Attempt(self._call.route, error, seconds, self._transcript.source))
         logger.info("%s: %s in %.3f s", self._call.route, type(error).__name__ if error else "ended", seconds)
-        complete = self._answer is not None and self._answer.finished
-        try:
-            await self._leave(error or (None if complete else asyncio.CancelledError()))
-        except (Exception, SystemExit) as raised:  # noqa: BLE001 - the plugin boundary: what was answered stands
-            logger.warning("%s: closing raised %s", self._call.route, type(raised).__name__)
+        if self._watch is not None:
+            self._watch.close()
 
     async def abandon(self) -> None:
         """Let go of what a fork has inherited; this may be under no event loop, so there is no time to tell."""
@@ -220,7 +227,7 @@ async def list_models(call: Call, transport: Transport) -> tuple[Model, ...]:
         return call.hooks.parse_models(head, body)
     except ProviderKitError as raised:
         error = raised
-    except (Exception, SystemExit) as raised:  # noqa: BLE001 - the plugin boundary: a wrapped transport may, too
+    except BaseException as raised:  # noqa: BLE001 - the plugin boundary: a wrapped transport may, too
         error = call.hooks.failed("it broke in mid-answer", raised)
     raise told(error, call)
 

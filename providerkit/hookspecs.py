@@ -104,7 +104,10 @@ class ExtensionHooks(Protocol):
 
     @hookspec
     def observe(self, chat: Chat, model: Model, hook: Any) -> Observer | None:
-        """Give an object that is told of the run's course; asked once a run, as it starts."""
+        """Give an object that is told of the run's course.
+
+        Asked once a run, as it starts, however many attempts and rounds of tools it takes.
+        """
 
     @hookspec(firstresult=True)
     def wrap_transport(self, transport: Transport, hook: Any) -> Transport:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 import pluggy
 
+from .boundary import claim, describe
 from .discovery import EXTENSIONS, PROVIDERS, announced, distribution, installed, problem
 from .errors import (
     ConfigurationError,
@@ -100,7 +101,7 @@ def _load(name: str, entries: tuple[EntryPoint, ...]) -> Plugin:
         raise _refused(Plugin(name, None, origin), fault)
     try:
         implementation = entries[0].load()
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin boundary: an import may raise anything
+    except BaseException as error:  # noqa: BLE001 - the plugin boundary: an import may raise anything
         failure = broken(name, "it can't be imported", error, distribution=origin)
     else:
         return _plugin(name, implementation, origin)
@@ -119,7 +120,7 @@ def _plugin(name: str, implementation: Any, distribution: str | None = None) -> 
             return Plugin(name, _instance_of(implementation), distribution)
     except InvalidOption as error:  # it says what it wants to be told
         failure = error
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin boundary: a constructor may raise anything
+    except BaseException as error:  # noqa: BLE001 - the plugin boundary: a constructor may raise anything
         failure = broken(name, "it can't be instantiated", error, distribution=distribution)
     raise failure
 
@@ -142,13 +143,15 @@ def broken(
     distribution: str | None = None,
     hook: str | None = None,
 ) -> PluginError:
-    """Make the error that blames a plugin for an exception of its own, whose traceback becomes a note.
+    """Return the error that blames a plugin for an exception, whose traceback becomes a note.
 
-    It is not chained: a chained traceback can't be redacted.
+    It is not chained: a chained traceback can't be redacted. Raises the exception again if
+    it is the caller's own, an interrupt or a cancellation.
     """
+    claim(error)
     origin = f" ({distribution})" if distribution else ""
     failure = PluginError(
-        f"plugin {plugin!r}{origin}: {what}: {type(error).__name__}: {error}",
+        f"plugin {plugin!r}{origin}: {what}: {describe(error)}",
         plugin=plugin,
         distribution=distribution,
         hook=hook,
@@ -251,7 +254,7 @@ def _add_hookspecs(manager: pluggy.PluginManager, extension: Plugin) -> None:
         specs = extension.implementation.hookspecs()  # type: ignore[attr-defined]  # _marked has seen it
         if specs is not None:
             manager.add_hookspecs(specs)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin boundary: specs may be anything
+    except BaseException as error:  # noqa: BLE001 - the plugin boundary: specs may be anything
         failure = broken(
             extension.name, "its hookspecs can't be used", error, distribution=extension.distribution, hook="hookspecs"
         )
@@ -367,12 +370,8 @@ class Hooks:
         return self._ask(Request, "build_request", chat=chat, model=model, endpoint=endpoint)
 
     def parse_stream(self, head: ResponseHead, model: Model) -> Decoder:
-        """Give a fresh decoder."""
-        decoder: Decoder = self._ask_optional(object, "parse_stream", head=head, model=model)
-        if not (hasattr(decoder, "feed") and hasattr(decoder, "close") and hasattr(decoder, "ended")):
-            raise self._mistyped(
-                "parse_stream", "Decoder", decoder
-            )  # isinstance, of a protocol, takes ten times as long
+        """Return a fresh decoder."""
+        decoder: Decoder = self._answer("parse_stream", "Decoder", _is_decoder, head=head, model=model)
         return decoder
 
     def parse_error(self, head: ResponseHead, body: bytes) -> ProviderError | None:
@@ -390,7 +389,10 @@ class Hooks:
     def parse_models(self, head: ResponseHead, body: bytes) -> tuple[Model, ...]:
         """Read the list of models."""
         models = self._ask(list, "parse_models", head=head, body=body)
-        return tuple(self._checked(Model, "parse_models", model) for model in models)
+        for model in models:
+            if not isinstance(model, Model):
+                raise self._mistyped("parse_models", "Model", model)
+        return tuple(models)
 
     def sandbox(self, kind: type[T]) -> T | None:
         """Give the provider's own imitation; None where it has none.
@@ -410,33 +412,33 @@ class Hooks:
         """Give the transport, wrapped by the active extensions."""
         if not self._is_wrapped:
             return transport
-        wrapped: Transport = self._ask_optional(object, "wrap_transport", transport=transport)
-        if not callable(getattr(wrapped, "send", None)):
-            raise self._mistyped("wrap_transport", "a Transport, which has a method send", wrapped)
+        wanted = "a Transport, which has a method send"
+        wrapped: Transport = self._answer("wrap_transport", wanted, _is_transport, transport=transport)
         return wrapped
 
     def _ask(self, kind: type[T], hook: str, **facts: object) -> T:
-        return self._checked(kind, hook, self._answer(hook, facts))
+        answer: T = self._answer(hook, kind.__name__, lambda answer: isinstance(answer, kind), **facts)
+        return answer
 
-    def _ask_optional(self, kind: type[T], hook: str, **facts: object) -> Any:
-        answer = self._answer(hook, facts)
-        return None if answer is None else self._checked(kind, hook, answer)
+    def _ask_optional(self, kind: type[T], hook: str, **facts: object) -> T | None:
+        wanted = (kind, type(None))
+        answer: T | None = self._answer(hook, kind.__name__, lambda answer: isinstance(answer, wanted), **facts)
+        return answer
 
-    def _answer(self, hook: str, facts: dict[str, object]) -> Any:
+    def _answer(self, hook: str, wanted: str, is_wanted: Callable[[Any], bool], **facts: object) -> Any:
+        """Ask a hook, and look at its answer, which is code of others as well: it may have properties."""
         try:
-            return getattr(self._relay, hook)(hook=self._relay, **facts)
+            answer = getattr(self._relay, hook)(hook=self._relay, **facts)
+            if is_wanted(answer):
+                return answer
+            failure = self._mistyped(hook, wanted, answer)
         except ProviderKitError as error:
             if not isinstance(error, PluginError) or error.plugin is not None:
                 raise
             failure = self._failed(hook, error)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin boundary: a hook may raise anything
+        except BaseException as error:  # noqa: BLE001 - the plugin boundary: a hook may raise anything
             failure = self._failed(hook, error)
         raise failure
-
-    def _checked(self, kind: type[T], hook: str, answer: object) -> T:
-        if not isinstance(answer, kind):
-            raise self._mistyped(hook, kind.__name__, answer)
-        return answer
 
     def _mistyped(self, hook: str, wanted: str, answer: object) -> PluginError:
         """Blame the innermost plugin that was asked, and name those that could have changed its answer."""
@@ -462,3 +464,12 @@ class Hooks:
         )
         culprit = next(filter(None, entered), self._provider)
         return broken(culprit.name, what, error, distribution=culprit.distribution, hook=hook)
+
+
+def _is_decoder(answer: object) -> bool:
+    """Return whether it is a Decoder; isinstance, of a protocol, takes ten times as long."""
+    return hasattr(answer, "feed") and hasattr(answer, "close") and hasattr(answer, "ended")
+
+
+def _is_transport(answer: object) -> bool:
+    return callable(getattr(answer, "send", None))

@@ -105,8 +105,8 @@ class Timeouts:
     chosen, but for answers that come whole and models that reason. `idle`: between pieces
     of content (comments and keep-alives do not count). Both run only while the network is
     waited for, never while the caller works on what it was given. `total`: the whole call,
-    all its attempts. Raises InvalidOption for a value that is not None or a finite number
-    above 0.
+    all its attempts, rounds and tools. Raises InvalidOption for a value that is not None or a
+    finite number above 0.
     """
 
     connect: float | None = attrs.field(default=10.0, validator=_checked_seconds)

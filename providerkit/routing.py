@@ -9,59 +9,102 @@ committed before its end. What is decided is in policy.py; here it is done.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from . import sync
-from .errors import ProviderKitError
+from .boundary import claim, describe
+from .errors import PluginError, ProviderKitError
 from .events import Event, Restart, Transcript
 from .exchange import Exchange, Observers, told
 from .policy import Remedy, remedy, speaks_against
 
 if TYPE_CHECKING:
     from .calls import PreparedCall
+    from .messages import Message
 
 logger = logging.getLogger("providerkit")
 
 
-class Routing:
-    """Take a run from its start to its end, batch by batch."""
+class RunState:
+    """What one run keeps over all its rounds and attempts.
+
+    `prepared` is what is asked now, `said` the turns of the model and of tools before the
+    present round, `started` when the first attempt began, by the clock of the call, and
+    `error` what ended the run (None if nothing did). Observers and the transport are asked
+    for once.
+    """
 
     def __init__(self, prepared: PreparedCall, transcript: Transcript, *, collected: bool) -> None:
         first = prepared.first
-        self._pid = sync.process()
-        self._prepared = prepared
-        self._retry, self._clock, self._health = prepared.retry, prepared.clock, prepared.health
-        self._transcript = transcript
-        self._collected = collected
+        self.pid = sync.process()
+        self.prepared = prepared
+        self.transcript = transcript
+        self.collected = collected
+        self.clock = prepared.clock
+        self.said: tuple[Message, ...] = ()
+        self.started: float | None = None
+        self.error: ProviderKitError | None = None
+        self._ended = False
         try:
-            self._observers = Observers(first.hooks.observe(first.chat, first.model))
-            self._transport = first.hooks.wrap_transport(prepared.transport)
+            self.observers = Observers(first.hooks.observe(first.chat, first.model))
+            self.transport = first.hooks.wrap_transport(prepared.transport)
         except ProviderKitError as error:
             raise told(error, first) from None
+
+    def go_on(self, said: Iterable[Message]) -> None:
+        """Ask the same with more turns: those that the model and its tools have added."""
+        added = tuple(said)
+        self.said += added
+        self.prepared = self.prepared.extend(added)
+
+    def broken(self, error: BaseException) -> PluginError:
+        """Return the error of what neither a plugin nor a tool has raised; the caller's own is raised again."""
+        return PluginError(f"the run broke, in the Client's clock if that is not the default: {describe(claim(error))}")
+
+    def end(self) -> None:
+        """Tell the observers how the run has ended, once."""
+        if self._ended or self.started is None:
+            return
+        self._ended = True
+        if self.error is None and self.transcript.finished:
+            if self.observers:  # a Reply takes time to make
+                self.observers.tell("finish", self.transcript.reply())
+        else:
+            self.observers.tell("error", self.error)
+
+
+class Routing:
+    """Take one round of a run from its start to its end, batch by batch."""
+
+    def __init__(self, run: RunState) -> None:
+        prepared = run.prepared
+        self._run = run
+        self._prepared = prepared
+        self._retry, self._clock, self._health = prepared.retry, prepared.clock, prepared.health
+        self._transcript, self._observers = run.transcript, run.observers
         self._left = list(prepared.routes)  # routes that have not been tried
-        self._call = first
+        self._call = prepared.first
         self._failed = 0  # attempts on the present route
         self._spent = 0  # tokens of the last retry
         self._delay = 0.0  # before the next attempt
         self._exchange: Exchange | None = None
         self._held: list[Event] = []  # events without content, until one with content comes
         self._committed = False
-        self._started: float | None = None
-        self._error: ProviderKitError | None = None
-        self._ended = False
+        self._begun = False
         self.is_waiting = False
 
     async def next(self) -> list[Event] | None:
         """Give the next batch of events; None at the end. Raises RunConsumed in a fork."""
-        sync.check_process(self._pid)
+        sync.check_process(self._run.pid)
         self.is_waiting = True
         try:
             while True:
                 exchange = self._exchange or await self._begin()
                 try:
                     events = await exchange.next()
-                except ProviderKitError as error:
-                    if restart := self._recover(error):
+                except ProviderKitError as failure:
+                    if restart := self._recover(failure):
                         return [restart]
                     continue
                 if self._transcript.finished and events:
@@ -70,44 +113,38 @@ class Routing:
                     return events
                 self._held += events
                 if self._transcript.has_content or self._transcript.finished:
-                    self._committed = not self._collected
+                    self._committed = not self._run.collected
                     events, self._held = self._held, []
                     return events
-        except ProviderKitError as error:
-            self._error = error
-            raise
+        except ProviderKitError as raised:
+            error = raised
+        except BaseException as raised:  # noqa: BLE001 - the boundary: a Clock may be anybody's
+            error = told(self._run.broken(raised), self._call, self._transcript.text)
         finally:
             self.is_waiting = False
+        self._run.error = error
+        raise error
 
     async def aclose(self) -> None:
         """End the run, whether it is at its end or not; in a fork nobody is told, for it goes on in the parent."""
-        if self._ended or self._started is None:
-            return
-        self._ended = True
-        if self._pid != sync.process():
+        if self._run.pid != sync.process():
             await self._abandon()
             return
         try:
             if self._exchange is not None:
                 await self._exchange.aclose()
         finally:  # it may be cancelled once more
-            self._tell_end()
+            self._run.end()
 
     async def _abandon(self) -> None:
         if self._exchange is not None:
             await self._exchange.abandon()
 
-    def _tell_end(self) -> None:
-        if not self._observers:
-            return
-        if self._transcript.finished:
-            self._observers.tell("finish", self._transcript.reply())
-        else:
-            self._observers.tell("error", self._error)
-
     async def _begin(self) -> Exchange:
-        if self._started is None:
-            self._started = self._clock.now()
+        if not self._begun:
+            self._begun = True
+            if self._run.started is None:
+                self._run.started = self._clock.now()
             self._check_fallbacks()
             self._move()
         elif self._delay:
@@ -115,8 +152,14 @@ class Routing:
         call = self._call
         self._transcript.begin(call.hooks.info.name, call.model.name)
         self._health.attempt(call.place, self._clock.now())
+        assert self._run.started is not None  # see above
         self._exchange = Exchange(
-            call, self._transport, self._observers, self._transcript, started=self._started, hurried=bool(self._left)
+            call,
+            self._run.transport,
+            self._observers,
+            self._transcript,
+            started=self._run.started,
+            hurried=bool(self._left),
         )
         return self._exchange
 
@@ -164,8 +207,9 @@ class Routing:
         asked = getattr(error, "retry_after", None)
         delay = self._retry.delay(self._failed, asked, self._clock.jitter(), others=bool(self._left))
         total = self._call.timeouts.total
-        assert self._started is not None  # an attempt has failed
-        if delay is None or (total is not None and self._clock.now() + delay >= self._started + total):
+        started = self._run.started
+        assert started is not None  # an attempt has failed
+        if delay is None or (total is not None and self._clock.now() + delay >= started + total):
             return None
         self._spent = self._health.spend(self._call.host, error)
         return delay if self._spent else None
@@ -174,6 +218,6 @@ class Routing:
 def _summed_up(error: ProviderKitError, transcript: Transcript) -> ProviderKitError:
     """Note on an error how the attempts before it went, which a caller without the Run can't see."""
     if len(transcript.attempts) > 1:
-        lines = (f"{attempt.route}: {attempt.error or 'left'}" for attempt in transcript.attempts)
+        lines = (f"{attempt.route}: {attempt.error or 'answered'}" for attempt in transcript.attempts)
         error.add_note(f"After {len(transcript.attempts)} attempts:\n" + "\n".join(lines))
     return error

@@ -17,9 +17,9 @@ import attrs
 from . import sync
 from .errors import RunConsumed
 from .events import Event, Reply, TextDelta, Transcript
-from .messages import Message, Tool
+from .messages import Message
 from .rounds import Rounds
-from .routing import Routing
+from .routing import Routing, RunState
 
 if TYPE_CHECKING:
     from .calls import PreparedCall
@@ -50,7 +50,7 @@ class Run:
         self._messages = messages
         self._conversation = conversation
         self._rounds = rounds
-        self._said: tuple[Message, ...] = ()  # by the model and by tools, before the answer
+        self._state: RunState | None = None
         self._pid = sync.process()
         self._started = False
         self._iterated = False
@@ -60,6 +60,12 @@ class Run:
         self._blocking: sync.Iteration[list[Event]] | None = None
         self._transcript = Transcript()
         self._prepared = prepare(self._history(), None)
+
+    @property
+    def _turns(self) -> tuple[Message, ...]:
+        """What was asked, what the model and its tools said in between, and the answer."""
+        said = self._state.said if self._state else ()
+        return (*self._messages, *said, self.reply.message)
 
     @property
     def reply(self) -> Reply:
@@ -159,19 +165,13 @@ class Run:
         sync.check_process(self._pid)
         if self._conversation is not None:
             self._conversation._begin(self)
+        self._prepared = self._prepare(self._history(), self._prepared)
+        self._state = state = RunState(self._prepared, self._transcript, collected=collected)
         tools = self._prepared.first.chat.tools if self._rounds else ()
-        routing = self._take_rounds(tools, collected) if tools else self._route((), collected)
+        routing = Rounds(state, tools, self._rounds) if tools else Routing(state)
         self._routing = weakref.ref(routing)
         self._started = True
         return routing
-
-    def _take_rounds(self, tools: tuple[Tool, ...], collected: bool) -> Rounds:
-        return Rounds(lambda said: self._route(said, collected), self._transcript, tools, self._rounds)
-
-    def _route(self, said: tuple[Message, ...], collected: bool) -> Routing:
-        self._said = said
-        self._prepared = self._prepare((*self._history(), *said), self._prepared)
-        return Routing(self._prepared, self._transcript, collected=collected)
 
     async def _collect(self, routing: Routing | Rounds) -> Reply:
         try:

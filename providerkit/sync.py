@@ -10,19 +10,25 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import logging
 import os
 import queue
 import threading
-from collections.abc import Coroutine, Generator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
-from .errors import RunConsumed
+from .boundary import describe
+from .errors import PluginError, ProviderKitError, RunConsumed
+from .threads import DaemonExecutor
+
+logger = logging.getLogger("providerkit")
 
 T = TypeVar("T")
 B = TypeVar("B", covariant=True)
 
 AHEAD = 32  # batches that may wait for the caller before the loop stops reading
+EXIT_TIMEOUT = 2.0  # seconds that the end of the program waits for what runs to clean up
 
 
 _process = os.getpid()
@@ -43,36 +49,58 @@ def process() -> int:
 
 
 class LoopThread:
-    """Run an event loop in a daemon thread."""
+    """An event loop in a daemon thread.
+
+    Only `stop` ends it: a callback or a task of others that raises SystemExit or
+    KeyboardInterrupt, and one that stops the loop, ends nothing but itself. Should the loop
+    break all the same, every caller that waits gets a PluginError, and the next call starts
+    another loop.
+    """
 
     def __init__(self) -> None:
         self.pid = process()
         self.loop = asyncio.new_event_loop()
+        self.loop.set_default_executor(DaemonExecutor())
         self.is_stopping = False
-        self.tasks: set[asyncio.Task[Any]] = set()  # the loop itself would let the garbage collector have them
-        self._stop = asyncio.Event()
+        self.failure: str | None = None  # what broke the loop
+        self.jobs: set[_Job[Any]] = set()  # that a caller waits for; the loop itself keeps no task alive
         self._thread = threading.Thread(target=self._run, name="providerkit", daemon=True)
         atexit.register(self.stop)
         self._thread.start()
 
     def _run(self) -> None:
         """Run the loop until it is stopped; no Runner, which ends a loop by a thread that Python 3.12 lacks at exit."""
-        executor = ThreadPoolExecutor(thread_name_prefix="providerkit")
-        self.loop.set_default_executor(executor)
         try:
-            self.loop.run_until_complete(self._stop.wait())
+            while not self.is_stopping:
+                self._run_until_disturbed()
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for this thread for ever
+            self.failure = describe(error)
+        try:
             self.loop.run_until_complete(_cancel_all())
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        except BaseException as error:  # noqa: BLE001 - as above
+            logger.warning("the event loop of blocking calls did not end in order: %s", describe(error))
         finally:
-            executor.shutdown()
-            self.loop.close()
+            with suppress(Exception):
+                self.loop.close()
+            for job in self.jobs.copy():
+                job.abandon()
+
+    def _run_until_disturbed(self) -> None:
+        try:
+            self.loop.run_forever()
+        except Exception:
+            raise  # the loop itself is broken: what callbacks raise of this kind, it reports and goes on
+        except BaseException as error:  # noqa: BLE001 - no signal comes to this thread, so it is code of others
+            logger.warning("a callback on the event loop of blocking calls raised %s", type(error).__name__)
 
     def stop(self) -> None:
-        """Cancel what runs, close what is open, and wait for it."""
+        """Cancel what runs, close what is open, and wait for it as long as EXIT_TIMEOUT."""
         if self.is_alive() and self.pid == process():
             self.is_stopping = True
-            self.loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join()
+            with suppress(RuntimeError):  # it has closed by itself
+                self.loop.call_soon_threadsafe(self.loop.stop)
+            self._thread.join(EXIT_TIMEOUT)
 
     def is_alive(self) -> bool:
         """Tell whether the loop still runs."""
@@ -117,34 +145,58 @@ class _Job(Generic[T]):
     Event it can, and the loop's thread would stand still at it for ever.
     """
 
-    def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, T], note_end: Callable[[], None] = lambda: None) -> None:
         self._home = loop_thread()
         if self._home.is_current():
             coroutine.close()
             raise RunConsumed("a blocking call on the event loop's own thread would wait for itself; await it there")
         self._coroutine = coroutine
+        self._note = note_end
         self._task: asyncio.Task[T] | None = None
+        self._failure: ProviderKitError | None = None
+        self._is_cancelled = False
         self._has_ended = False
         self._ends: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def start(self) -> None:
         """Start the coroutine; whoever calls this ends the job where it is interrupted."""
-        self._home.loop.call_soon_threadsafe(self._start)
+        self._home.jobs.add(self)
+        self._ask(self._start)
+
+    def _ask(self, callback: Callable[[], None]) -> None:
+        try:
+            self._home.loop.call_soon_threadsafe(callback)
+        except RuntimeError:  # the loop has closed since
+            self.abandon()
 
     def _start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._coroutine)
-        self._home.tasks.add(self._task)
         self._task.add_done_callback(self._retrieve)
 
     def _retrieve(self, task: asyncio.Task[T]) -> None:
-        self._home.tasks.discard(task)
         if not task.cancelled():
             task.exception()  # asyncio complains of one that nobody looks at, and the caller may have left
+        elif not self._is_cancelled:
+            self._failure = self._explanation()
+        self._note_end()
+
+    def _explanation(self) -> PluginError:
+        if self._home.failure is None:
+            return PluginError("other code cancelled this call on the event loop of blocking calls; call again")
+        return PluginError(f"the event loop of blocking calls broke: {self._home.failure}; call again")
+
+    def abandon(self) -> None:
+        """Let the caller go with an error: the loop has ended, and the coroutine will not."""
+        self._failure = self._explanation()
+        if self._task is None:
+            self._coroutine.close()
         self._note_end()
 
     def _note_end(self) -> None:
+        self._home.jobs.discard(self)
         self._has_ended = True
         self._ends.put(None)
+        self._note()
 
     def _wait(self) -> None:
         while not self._has_ended:
@@ -158,15 +210,17 @@ class _Job(Generic[T]):
     def result(self) -> T:
         """Wait for the result; raises SystemExit, which ends a thread in silence, where the interpreter exits."""
         self._wait()
+        if self._failure is not None:
+            if self._home.is_stopping:
+                raise SystemExit
+            raise self._failure
         assert self._task is not None  # it has ended, so it was started
-        if self._task.cancelled() and self._home.is_stopping:
-            raise SystemExit
         return self._task.result()
 
     def cancel(self) -> None:
         """Ask for the end of the coroutine; a fork has nothing to end, what it inherits is its parent's."""
         if not self._has_ended and self._home.pid == process():
-            self._home.loop.call_soon_threadsafe(self._cancel)
+            self._ask(self._cancel)
 
     def end(self) -> None:
         """Cancel the coroutine and wait until it has cleaned up."""
@@ -175,6 +229,7 @@ class _Job(Generic[T]):
             self._wait()
 
     def _cancel(self) -> None:
+        self._is_cancelled = True
         if self._task is not None:
             self._task.cancel()
         else:  # interrupted before it was started
@@ -213,7 +268,7 @@ class Iteration(Generic[T]):
 
     def __init__(self, source: Batches[T]) -> None:
         self._handover = _Handover[T]()
-        self._job = _Job(self._handover.run(source))
+        self._job = _Job(self._handover.run(source), self._handover.end)
 
     def __iter__(self) -> Generator[T]:
         try:
@@ -250,7 +305,7 @@ class _Handover(Generic[T]):
         self._loop: asyncio.AbstractEventLoop
 
     async def run(self, source: Batches[T]) -> None:
-        """Give batches as they come; the end is a None."""
+        """Give batches as they come."""
         self._loop = asyncio.get_running_loop()
         try:
             while (batch := await source.next()) is not None:
@@ -258,10 +313,11 @@ class _Handover(Generic[T]):
                 self._batches.put(batch)
                 await self._wait_for_room()
         finally:
-            try:
-                await source.aclose()
-            finally:
-                self._batches.put(None)
+            await source.aclose()
+
+    def end(self) -> None:
+        """Let the thread know that no batch follows."""
+        self._batches.put(None)
 
     async def _wait_for_room(self) -> None:
         if self._given - self._taken > AHEAD:
@@ -284,5 +340,6 @@ class _Handover(Generic[T]):
         else:
             self._batches.put(None)
         if self._full:
-            self._loop.call_soon_threadsafe(self._room.set)
+            with suppress(RuntimeError):  # the loop has closed, which the job tells
+                self._loop.call_soon_threadsafe(self._room.set)
         return batches

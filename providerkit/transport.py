@@ -19,9 +19,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import cache
 from io import BytesIO
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import SplitResult, urlsplit
 
+from .boundary import is_cancelled
 from .errors import (
     ConfigurationError,
     ConnectError,
@@ -33,6 +34,7 @@ from .errors import (
     TransportError,
 )
 from .policy import timed_out
+from .threads import in_thread
 from .wire import Headers, Request, ResponseHead
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
         ClientTimeout,
         TCPConnector,
     )
+    from aiohttp.abc import AbstractResolver
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.client_reqrep import ConnectionKey
     from aiohttp.connector import Connection
@@ -127,7 +130,8 @@ class Connections:
 
 
 async def _pool(connections: int) -> AsyncGenerator[ClientSession]:
-    session = _session(_connector_class()(limit=connections, socket_factory=_socket), owned=True)
+    connector = _connector_class()(limit=connections, socket_factory=_socket, resolver=_resolver())
+    session = _session(connector, owned=True)
     try:
         yield session
     finally:
@@ -173,6 +177,26 @@ def _connecting() -> Iterator[None]:
         yield
     except Exception as error:
         raise _Unconnected from error
+
+
+class _Names:
+    """What aiohttp's resolver asks of an event loop, on threads that the end of the program does not wait for.
+
+    A loop asks on its executor, whose threads asyncio.run and the interpreter join: a name
+    server that is silent would hold up the end for as long as the system is patient.
+    """
+
+    async def getaddrinfo(self, host: str, port: int, **hints: int) -> list[Any]:
+        return await in_thread(lambda: socket.getaddrinfo(host, port, **hints))
+
+    async def getnameinfo(self, address: tuple[Any, ...], flags: int = 0) -> tuple[str, str]:
+        return await in_thread(lambda: socket.getnameinfo(address, flags))
+
+
+def _resolver() -> AbstractResolver:
+    import aiohttp
+
+    return aiohttp.ThreadedResolver(_Names())  # type: ignore[arg-type]  # it asks for nothing else
 
 
 _sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
@@ -266,7 +290,7 @@ class NetworkTransport:
                 ),
             )
         except asyncio.CancelledError:
-            if not session.closed or _is_cancelled():
+            if not session.closed or is_cancelled():
                 raise
             failure = _closed_early()  # so aiohttp tells those who wait for a place in the pool
         except Exception as error:  # noqa: BLE001 - whatever it is, its repr may hold the key
@@ -456,11 +480,6 @@ def _socks_errors() -> tuple[type[Exception], ...]:
     """Give what a SOCKS connector raises; nothing where none can have been made."""
     socks = sys.modules.get("aiohttp_socks")
     return (socks.ProxyError, socks.ProxyConnectionError, socks.ProxyTimeoutError) if socks else ()
-
-
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _closed_early() -> ConfigurationError:

@@ -181,3 +181,104 @@ def test_a_program_that_ends_in_mid_answer_closes_its_connections(host, mode, en
         assert errors == ""
     assert (output, returncode) == ("", status)
     host.until_closed()
+
+
+SILENT = """
+import socket
+def silent(host, *rest, real=socket.getaddrinfo, **more):
+    if host == "silent.invalid":
+        say("asks")
+        threading.Event().wait()  # as the system does for a long time if no name server answers
+    return real(host, *rest, **more)
+socket.getaddrinfo = silent
+def ask_silent(**options):
+    return providerkit.run("hi", provider=Macaw, base_url="http://silent.invalid", **options)
+"""
+SHORT = "timeouts=providerkit.Timeouts(connect=0.1), retry=providerkit.Retry(attempts=1)"
+TOLD = {
+    "blocking": f"""
+try: ask_silent({SHORT}).result()
+except providerkit.TimedOut: say("told")
+""",
+    "async": inside(f"""
+        try: await ask_silent({SHORT})
+        except providerkit.TimedOut: say("told")
+    """),
+}
+
+
+@pytest.mark.parametrize("mode", TOLD)
+def test_a_program_ends_though_a_name_server_is_silent(host, mode):
+    program = host.start(SILENT + TOLD[mode])
+    assert program.end() == ("asks\ntold\n", "", 0)
+
+
+@pytest.mark.parametrize("mode", ["ask_silent().result()", inside("await ask_silent()")], ids=["blocking", "async"])
+def test_an_interrupt_ends_a_program_though_a_name_server_is_silent(host, mode):
+    program = host.start(SILENT + mode)
+    assert program.hear() == "asks"
+    program.interrupt()
+    _, errors, status = program.end()
+    assert errors.splitlines()[-1].startswith("KeyboardInterrupt")
+    assert "exception was ignored" not in errors
+    assert status == -signal.SIGINT
+
+
+def test_an_interrupt_ends_the_command_line_though_a_name_server_is_silent(host):
+    program = host.start(
+        f"""
+{SILENT}
+from providerkit.cli import start
+sys.argv = ["providerkit", "run", "-p", "koala", "--base-url", "http://silent.invalid", "hi"]
+start()
+"""
+    )
+    assert program.hear() == "asks"
+    program.interrupt()
+    assert program.end()[2] == 130
+
+
+BLOCKS = """
+from chat_completions import ChatCompletions, answer, tool_call
+from providerkit.testing import faults
+from providerkit.testing.faults import FaultServer
+def block():
+    say("blocks")
+    threading.Event().wait()
+async def block_elsewhere():
+    await asyncio.to_thread(block)
+answers = FaultServer([faults.says(*answer(*tool_call("{}", name="block"), reason="tool_calls"))])
+def send(url, tool):
+    tools = [providerkit.Tool("block", function=tool)]
+    return providerkit.run(provider=ChatCompletions("chat"), base_url=url, tools=tools).send("?")
+def work():
+    with answers as url: send(url, TOOL).result()
+"""
+BLOCKED = {
+    "an interrupt of a blocking caller": ("work()", -signal.SIGINT),
+    "an interrupt of an async caller": (
+        inside("""
+            async with answers as url: await send(url, block)
+        """),
+        -signal.SIGINT,
+    ),
+    "its end": (
+        """
+threading.Thread(target=work, daemon=True).start()
+input()
+""",
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize("tool", ["block", "block_elsewhere"])
+@pytest.mark.parametrize("mode", BLOCKED)
+def test_a_program_ends_though_a_tool_blocks(host, mode, tool):
+    body, status = BLOCKED[mode]
+    program = host.start(BLOCKS.replace("TOOL", tool) + body)
+    assert program.hear() == "blocks"
+    if status:
+        program.interrupt()
+    program.tell()
+    assert program.end()[2] == status

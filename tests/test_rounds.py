@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import functools
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
 import pytest
-from asking import ONCE
+from asking import ONCE, Told
 from chat_completions import ChatCompletions, answer, tool_call
+from clocks import HandClock
 
 import providerkit
-from providerkit import Message, Tool, ToolCall, ToolResult, loads
+from providerkit import Message, Tool, ToolCall, ToolResult, Usage, hookimpl, loads, sync
 from providerkit.testing import faults
 from providerkit.testing.faults import Fault, FaultServer
 
@@ -232,3 +235,300 @@ def test_rounds_are_a_whole_number(rounds: object):
     with pytest.raises(providerkit.InvalidOption, match="rounds is") as caught:
         send("?", rounds=rounds)
     assert caught.value.option == "rounds"
+
+
+# What a tool raises, and what it returns.
+
+OTHER_KINDS: dict[str, Callable[[], BaseException]] = {
+    "SystemExit": lambda: SystemExit(3),
+    "KeyboardInterrupt": KeyboardInterrupt,
+    "GeneratorExit": GeneratorExit,
+    "CancelledError": asyncio.CancelledError,
+    "CancelledError of a thread": concurrent.futures.CancelledError,
+    "StopIteration": StopIteration,
+    "StopAsyncIteration": StopAsyncIteration,
+    "Failed": lambda: pytest.fail.Exception("no"),
+    "BaseExceptionGroup": lambda: BaseExceptionGroup("two", [SystemExit(3)]),
+}
+
+
+def failing_tools(make: Callable[[], BaseException]) -> dict[str, Callable[..., Any]]:
+    """Return tools of each kind that fail: in a thread, on the loop, and while what they return is awaited or read."""
+
+    def plain() -> str:
+        raise make()
+
+    async def asynchronous() -> str:
+        raise make()
+
+    def awaitable() -> Any:
+        return asynchronous()
+
+    def generator() -> Any:
+        yield "a"
+        raise make()
+
+    async def asynchronous_generator() -> Any:
+        yield "a"
+        raise make()
+
+    class Unshown:
+        def __str__(self) -> str:
+            raise make()
+
+    def unshown() -> Any:
+        return Unshown()
+
+    async def unshown_on_the_loop() -> Any:
+        return Unshown()
+
+    tools = (plain, asynchronous, awaitable, generator, asynchronous_generator, unshown, unshown_on_the_loop)
+    return {function.__name__: function for function in tools}
+
+
+@pytest.mark.parametrize("kind", OTHER_KINDS)
+@pytest.mark.parametrize("way", failing_tools(RuntimeError))
+async def test_whatever_a_tool_raises_is_told_to_the_model(way: str, kind: str):
+    tool = Tool("fail", function=failing_tools(OTHER_KINDS[kind])[way])
+    async with talk(asks(("fail", "{}"), ROME), says("I see."), tools=[tool, *TOOLS]) as rome:
+        events = [event async for event in rome.chat.send("?").events()]
+    results = [event for event in events if isinstance(event, ToolResult)]
+    assert [result.failed for result in results] == [True, False]
+    assert results[0].content.startswith((kind.partition(" ")[0], "RuntimeError", "TypeError"))
+
+
+@pytest.mark.parametrize("kind", OTHER_KINDS)
+def test_whatever_a_tool_raises_is_told_to_the_model_of_blocking_callers_too(kind: str):
+    home = sync.loop_thread()
+    tools = [Tool(name, function=function) for name, function in failing_tools(OTHER_KINDS[kind]).items()]
+    server = FaultServer([asks(*((tool.name, "{}") for tool in tools)), says("I see.")])
+    with server as url, providerkit.Client() as client:
+        assert client.run(provider=CHAT, base_url=url, tools=tools).send("?").result().text == "I see."
+    assert sync.loop_thread() is home
+
+
+async def test_a_tool_that_cancels_its_task_ends_itself_alone():
+    async def leave() -> str:
+        """Leave."""
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+        return ""
+
+    async with talk(asks(("leave", "{}"), ROME), says("I see."), tools=[Tool.from_function(leave), *TOOLS]) as rome:
+        assert (await rome.chat.send("?")).text == "I see."
+        assert [message["content"] for message in rome.asked(1)[2:]] == [
+            "CancelledError: the tool was cancelled",
+            "sun in Rome",
+        ]
+
+
+class Weather:
+    """Look outside."""
+
+    __name__ = "look"
+
+    async def __call__(self, city: str) -> str:
+        return await distance_word(city)
+
+
+async def distance_word(city: str) -> str:
+    await asyncio.sleep(0)
+    return f"sun in {city}"
+
+
+def traced(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+async def pieces(city: str) -> AsyncIterator[str]:
+    yield "sun"
+    yield city
+
+
+def listed(city: str) -> Any:
+    yield from ("sun", city)
+
+
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        (weather, "sun in Rome"),
+        (distance_word, "sun in Rome"),
+        (Weather(), "sun in Rome"),
+        (Weather().__call__, "sun in Rome"),
+        (functools.partial(distance_word), "sun in Rome"),
+        (functools.partial(Weather()), "sun in Rome"),
+        (traced(distance_word), "sun in Rome"),
+        (traced(Weather()), "sun in Rome"),
+        (lambda city: asyncio.run(distance_word(city)), "sun in Rome"),
+        (pieces, '["sun","Rome"]'),
+        (listed, '["sun","Rome"]'),
+        (lambda city: {city}, "{'Rome'}"),
+        (lambda city: "half a pair: \ud800", "half a pair: ?"),
+    ],
+)
+async def test_what_a_tool_returns_is_waited_for(function: Callable[..., Any], told: str):
+    async with talk(asks(("look", ROME[1])), says("Sunny."), tools=[Tool("look", function=function)]) as rome:
+        await rome.chat.send("?")
+        assert rome.asked(1)[-1]["content"] in (told, f'"{told}"')
+
+
+# All rounds are one run.
+
+
+class Witness:
+    """An extension that counts what it is asked and told."""
+
+    def __init__(self) -> None:
+        self.told = Told()
+        self.wrapped = 0
+
+    @hookimpl
+    def observe(self) -> Told:
+        self.told.facts.append(("observe",))
+        return self.told
+
+    @hookimpl(wrapper=True)
+    def wrap_transport(self) -> Iterator[None]:
+        self.wrapped += 1
+        return (yield)
+
+    def ends(self) -> list[str]:
+        return [str(fact[0]) for fact in self.told.facts if fact[0] in ("observe", "finish", "error")]
+
+
+async def test_observers_are_asked_once_and_told_one_end():
+    witness = Witness()
+    async with talk(asks(ROME), asks(ROME), says("Sunny."), extensions=[witness]) as rome:
+        reply = await rome.chat.send("?")
+    assert (witness.ends(), witness.wrapped) == (["observe", "finish"], 1)
+    assert witness.told.facts[-1] == ("finish", reply)
+    assert len(reply.attempts) == 3
+
+
+async def test_usage_is_that_of_all_rounds():
+    async with talk(asks(ROME), asks(ROME, ROME), says("Sunny.")) as rome:
+        reply = await rome.chat.send("?")
+    assert reply.usage == Usage(input_tokens=21, output_tokens=4 + 7 + 1)
+
+
+async def test_usage_is_of_the_rounds_that_say_it():
+    async with talk(asks(ROME), faults.says(*answer({"content": "a"})[:-2], b"data: [DONE]\n\n")) as rome:
+        assert (await rome.chat.send("?")).usage == Usage(input_tokens=7, output_tokens=4)
+
+
+async def test_a_round_that_answered_is_not_called_left():
+    async with talk(asks(ROME), faults.status(404)) as rome:
+        with pytest.raises(providerkit.NotFound) as caught:
+            await rome.chat.send("?")
+    assert caught.value.__notes__[0].splitlines()[:2] == ["After 2 attempts:", "chat/model: answered"]
+
+
+async def test_a_run_that_fails_in_a_later_round_is_told_as_failed():
+    witness = Witness()
+    async with talk(asks(ROME), faults.status(404), extensions=[witness]) as rome:
+        with pytest.raises(providerkit.NotFound) as caught:
+            await rome.chat.send("?")
+    assert witness.ends() == ["observe", "error"]
+    assert witness.told.facts[-1] == ("error", caught.value)
+
+
+@pytest.mark.parametrize("way", ["async", "in a thread"])
+async def test_total_ends_a_run_while_a_tool_works(way: str):
+    witness, clock = Witness(), HandClock()
+    released = threading.Event()
+
+    async def waits() -> str:
+        clock.advance(10)
+        await asyncio.Event().wait()
+        return ""
+
+    loop = asyncio.get_running_loop()
+
+    def blocks() -> str:
+        loop.call_soon_threadsafe(clock.advance, 10)
+        released.wait()
+        return ""
+
+    tool = Tool("work", function=waits if way == "async" else blocks)
+    server = FaultServer([asks(("work", "{}"))])
+    timeouts = providerkit.Timeouts(first_event=None, idle=None, total=5)
+    async with server as url, providerkit.Client(clock=clock, timeouts=timeouts) as client:
+        chat = client.run(provider=CHAT, base_url=url, tools=[tool], extensions=[witness])
+        with pytest.raises(providerkit.TimedOut) as caught:
+            await chat.send("?")
+    released.set()
+    assert (caught.value.clock, witness.ends(), chat.messages) == ("total", ["observe", "error"], ())
+
+
+async def test_total_is_over_all_rounds():
+    clock = HandClock()
+
+    def takes_its_time(city: str) -> str:
+        """Take four seconds."""
+        clock.seconds += 4
+        return city
+
+    tool = Tool("weather", function=takes_its_time)
+    server = FaultServer([asks(ROME)])
+    async with server as url, providerkit.Client(clock=clock, timeouts=providerkit.Timeouts(total=10)) as client:
+        with pytest.raises(providerkit.TimedOut) as caught:
+            await client.run(provider=CHAT, base_url=url, tools=[tool]).send("?")
+        assert (caught.value.clock, len(server.log)) == ("total", 3)
+
+
+async def test_a_run_that_is_left_while_a_tool_works_is_told_as_left():
+    witness, started = Witness(), asyncio.Event()
+
+    async def waits() -> str:
+        started.set()
+        await asyncio.Event().wait()
+        return ""
+
+    async with talk(asks(("work", "{}")), tools=[Tool("work", function=waits)], extensions=[witness]) as rome:
+        task = asyncio.ensure_future(rome.chat.send("?"))
+        await started.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert (witness.ends(), witness.told.facts[-1]) == (["observe", "error"], ("error", None))
+
+
+async def test_a_clock_that_breaks_while_tools_work_ends_the_run():
+    class Breaking(HandClock):
+        broken = False
+
+        def now(self) -> float:
+            if self.broken:
+                raise SystemExit(3)
+            return super().now()
+
+    clock = Breaking()
+
+    def work() -> str:
+        clock.broken = True
+        return ""
+
+    server = FaultServer([asks(("work", "{}"))])
+    async with server as url, providerkit.Client(clock=clock) as client:
+        with pytest.raises(providerkit.PluginError, match="the Client's clock"):
+            await client.run(provider=CHAT, base_url=url, tools=[Tool("work", function=work)]).send("?")
+
+
+async def test_a_provider_that_serves_no_history_says_so_after_the_tools():
+    class Forgetful(ChatCompletions):
+        @hookimpl
+        def describe(self) -> providerkit.ProviderInfo:
+            info = ChatCompletions.describe(self)
+            return attrs.evolve(info, supports=info.supports - {"history"})
+
+    server = FaultServer([asks(ROME)])
+    async with server as url, providerkit.Client() as client:
+        with pytest.raises(providerkit.UnsupportedFeature, match="history"):
+            await client.run(provider=Forgetful("chat"), base_url=url, tools=TOOLS).send("?")

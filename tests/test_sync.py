@@ -5,6 +5,7 @@ import gc
 import os
 import signal
 import threading
+from contextlib import suppress
 
 import pytest
 
@@ -262,3 +263,200 @@ def test_a_fork_is_another_process(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sync, "_process", -1)
     sync._note_fork()
     assert sync.process() == os.getpid()
+
+
+def raises(error):
+    raise error
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()], ids=["SystemExit", "KeyboardInterrupt"])
+@pytest.mark.parametrize("place", ["a callback", "a task"])
+def test_what_others_do_on_the_loop_ends_nobody_elses_call(place, error, caplog):
+    """These two leave an event loop of asyncio; it goes on, and so does a call that was under way."""
+    home = sync.loop_thread()
+    source = Source([[1]], endless=True)
+    batches = iter(sync.Iteration(source))
+    next(batches)
+
+    async def disturb():
+        if place == "a task":
+            with pytest.raises(type(error)):
+                await asyncio.create_task(fail())
+        else:
+            asyncio.get_running_loop().call_soon(raises, error)
+        await asyncio.sleep(0)
+
+    async def fail():
+        raise error
+
+    sync.call(disturb())
+    for _ in range(2 * sync.AHEAD):
+        next(batches)
+    batches.close()
+    assert sync.loop_thread() is home
+    assert f"a callback on the event loop of blocking calls raised {type(error).__name__}" in caplog.messages
+
+
+def test_a_loop_that_others_stop_goes_on():
+    home = sync.loop_thread()
+
+    async def stop():
+        asyncio.get_running_loop().stop()
+        await asyncio.sleep(0)
+        return 1
+
+    assert sync.call(stop()) == 1
+    assert sync.loop_thread() is home
+
+
+def test_a_call_that_others_cancel_is_an_error_of_its_own():
+    begun = threading.Event()
+
+    async def wait_forever():
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def cancel_all():
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+
+    ends = []
+
+    def wait():
+        try:
+            sync.call(wait_forever())
+        except BaseException as error:
+            ends.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    begun.wait()
+    sync.call(cancel_all())
+    thread.join()
+    assert [type(end) for end in ends] == [providerkit.PluginError]
+    assert "other code cancelled this call" in str(ends[0])
+
+
+@pytest.fixture
+def broken_home(monkeypatch):
+    """Return what breaks the loop of blocking calls: it can't wait, once."""
+    home = sync.LoopThread()
+    monkeypatch.setattr(sync, "_thread", home)
+
+    def break_it():
+        select = home.loop._selector.select
+
+        def lose(*timeout):
+            home.loop._selector.select = select
+            raise OSError("no such file")
+
+        def replace():
+            home.loop._selector.select = lose
+
+        home.loop.call_soon_threadsafe(replace)
+        home._thread.join()
+
+    yield break_it
+    if (latest := sync.loop_thread()) is not home:
+        latest.stop()
+
+
+@pytest.mark.parametrize("way", ["collected", "streamed"])
+def test_a_loop_that_breaks_lets_every_caller_go_and_the_next_call_starts_another(broken_home, way):
+    begun = threading.Barrier(3, timeout=60)
+
+    class Silent(Source):
+        async def next(self):
+            asyncio.get_running_loop().run_in_executor(None, begun.wait)
+            await asyncio.Event().wait()
+
+    async def wait_forever():
+        await Silent([]).next()
+
+    ends = []
+
+    def wait():
+        try:
+            list(sync.Iteration(Silent([]))) if way == "streamed" else sync.call(wait_forever())
+        except BaseException as error:
+            ends.append(error)
+
+    threads = [threading.Thread(target=wait) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    begun.wait()
+    broken_home()
+    for thread in threads:
+        thread.join()
+    assert [str(end) for end in ends] == [
+        "the event loop of blocking calls broke: OSError: no such file; call again",
+    ] * 2
+    assert {type(end) for end in ends} == {providerkit.PluginError}
+    assert sync.call(answer(1)) == 1
+
+
+def test_a_call_that_was_made_before_the_loop_broke_is_let_go(broken_home):
+    late, closed, queued = sync.Iteration(Source([[1]])), sync.Iteration(Source([[1]])), sync._Job(answer(1))
+    queued._home.jobs.add(queued)  # as one whose start the loop did not come to
+    broken_home()
+    closed.close()
+    for ask in (lambda: list(late), queued.result):
+        with pytest.raises(providerkit.PluginError, match="broke: OSError: no such file; call again"):
+            ask()
+
+
+def test_a_loop_that_can_not_clean_up_ends_all_the_same(monkeypatch, caplog):
+    home = sync.LoopThread()
+    monkeypatch.setattr(sync, "_thread", home)
+    started = threading.Event()
+    tasks = {}
+
+    async def leave():
+        tasks["leaves"] = asyncio.current_task()
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise SystemExit(3)
+
+    async def stay():
+        tasks["stays"] = asyncio.current_task()
+        while True:
+            with suppress(asyncio.CancelledError):
+                await asyncio.get_running_loop().create_future()
+
+    job = sync._Job(stay())
+    job.start()
+    asyncio.run_coroutine_threadsafe(leave(), home.loop)
+    started.wait()
+    home.stop()
+    assert (home.is_alive(), home.loop.is_closed()) == (False, True)
+    assert caplog.messages == ["the event loop of blocking calls did not end in order: SystemExit: 3"]
+    with pytest.raises(SystemExit):
+        job.result()
+    assert type(tasks["leaves"].exception()) is SystemExit  # asyncio complains of one that nobody looks at
+    tasks["stays"]._log_destroy_pending = False  # its loop is gone, so nothing can end it
+
+
+def test_stopping_waits_only_so_long_for_what_does_not_end(monkeypatch):
+    """The end of a program must not hang on a task that will not be cancelled."""
+    monkeypatch.setattr(sync, "EXIT_TIMEOUT", 0.01)
+    home = sync.LoopThread()
+    started, released = threading.Event(), asyncio.Event()
+
+    async def stay():
+        started.set()
+        while not released.is_set():
+            try:
+                await released.wait()
+            except asyncio.CancelledError:
+                continue
+
+    asyncio.run_coroutine_threadsafe(stay(), home.loop)
+    started.wait()
+    home.stop()
+    assert home.is_alive()
+    home.loop.call_soon_threadsafe(released.set)
+    home._thread.join()
+    home.stop()
+    assert home.loop.is_closed()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import gc
+import socket
 import ssl
 import sys
 import weakref
@@ -726,3 +727,12 @@ async def test_what_a_fork_does_to_inherited_sockets_closes_them_quietly(monkeyp
         transport._let_go_of_sockets()
         await server.closed.get()
         await texts.aclose()
+
+
+async def test_an_address_with_a_scope_is_named_by_the_system(monkeypatch: pytest.MonkeyPatch):
+    """Link-local addresses of IPv6 (RFC 4007) have one; aiohttp asks a loop for it, and here a thread."""
+    found = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1", 80, 0, 2))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *asked, **hints: found)
+    monkeypatch.setattr(socket, "getnameinfo", lambda address, flags: ("fe80::1%eth0", str(address[1])))
+    resolved = await transport._resolver().resolve("here", 80, socket.AF_INET6)
+    assert [(place["host"], place["port"]) for place in resolved] == [("fe80::1%eth0", 80)]

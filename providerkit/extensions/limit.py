@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from .. import InvalidOption, Reply, Request, Response, Transport, hookimpl, pause_clocks
+from .. import Event, Finish, InvalidOption, Reply, Request, Response, Transport, hookimpl, pause_clocks
 from ..errors import is_finite_number, short_repr
 
 MINUTE = 60.0
@@ -207,17 +207,24 @@ class _Correction:
     def __init__(self, limit: Limit) -> None:
         self._limit = limit
         self._request: Request | None = None
+        self._answered: list[Request] = []  # one in each round
 
     def attempt(self, route: str, request: Request) -> None:
         """Note what is asked."""
         self._request = request
 
+    def events(self, batch: tuple[Event, ...]) -> None:
+        """Note that it was answered; for an attempt that fails, the guess stands."""
+        if self._request is not None and isinstance(batch[-1], Finish):
+            self._answered.append(self._request)
+
     def finish(self, reply: Reply) -> None:
         """Put the provider's count in place of the guess."""
-        usage, request = reply.usage, self._request
-        if usage is None or request is None or reply.attempts[-1].source != "network":
+        usage, requests = reply.usage, self._answered
+        if usage is None or not requests or reply.attempts[-1].source != "network":
             return
         counts = [count for count in (usage.input_tokens, usage.output_tokens) if count is not None]
         if usage.input_tokens is not None:
-            counted = min(sum(counts), max(self._limit._most_tokens, _guess(request)))
-            self._limit._take(request.url, 0, counted - _guess(request))
+            guessed = sum(map(_guess, requests))
+            counted = min(sum(counts), max(self._limit._most_tokens, guessed))
+            self._limit._take(requests[-1].url, 0, counted - guessed)
