@@ -65,8 +65,13 @@ class Call:
 
     def mask(self, text: str) -> str:
         """Put *** in place of every secret in a text that somebody else wrote, and cut it where nobody reads on."""
-        masked = mask_of(self.secrets())(text)
-        return masked if len(masked) <= LEGIBLE else f"{masked[:LEGIBLE]} …"
+        masked = mask_of(self.secrets())(text[: 2 * LEGIBLE])  # as much as can be shown, and a secret that it cuts
+        return masked[:LEGIBLE] + " …" if len(masked) > LEGIBLE or len(text) > 2 * LEGIBLE else masked
+
+    def mask_head(self, head: ResponseHead) -> ResponseHead:
+        """Return a head whose headers repeat no secret, for those who may log it."""
+        headers = Headers([(name, self.mask(value)) for name, value in head.headers.items()])
+        return ResponseHead(head.status, headers)
 
     def request(self) -> Request:
         """Build the request, with the caller's headers laid over it."""
@@ -204,7 +209,8 @@ class Exchange:
         if logger.isEnabledFor(logging.DEBUG):
             shown = self._call.mask(repr(request))  # a path may hold the key
             logger.debug("%s: %d from %s", self._call.route, response.head.status, shown)
-        self._observers.tell("head", response.head)
+        if self._is_observed:
+            self._observers.tell("head", self._call.mask_head(response.head))
         self._answer = _Answer(self._call, response, watch)
         await self._answer.begin()
         return self._answer
@@ -238,7 +244,6 @@ def told(error: ProviderKitError, call: Call, partial: str = "") -> ProviderKitE
     """Make an error fit to leave: it knows the partial text, and shows no key, nor does what caused it."""
     error.redact(call.mask)
     error.partial = partial
-    error.__cause__ = error.__context__ = None
     return error
 
 
