@@ -263,6 +263,9 @@ def _own_headers(stream: bool) -> Headers:
     return Request("GET", "https://", Headers(own)).headers  # checked, once for all
 
 
+_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter", "pause", "error", "other"})
+
+
 class _Answer:
     """Decode the body of one answer, and hold it to the laws of the stream."""
 
@@ -303,7 +306,11 @@ class _Answer:
         except ProviderKitError as error:
             failure = await self._explained(error)
         else:
-            self.finished = bool(events) and type(events[-1]) is Finish
+            last = events[-1] if events else None
+            if type(last) is Finish:
+                self.finished = True
+                if last.reason not in _REASONS:  # a server's own word
+                    events[-1] = attrs.evolve(last, reason=self._call.mask(last.reason))
             return events
         raise failure
 
