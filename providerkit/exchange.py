@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, closing
-from functools import cache
+from functools import cache, lru_cache
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -23,15 +23,17 @@ from .hookspecs import Observer
 from .messages import Chat, Model
 from .plugins import Hooks
 from .policy import Clock, Limits, Timeouts, retry_after
+from .secrets import Mask
 from .transport import Response, Transport
 from .watch import Watch
-from .wire import Decoder, Endpoint, Headers, Request, ResponseHead, mask_of
+from .wire import Decoder, Endpoint, Headers, Request, ResponseHead
 
 logger = logging.getLogger("providerkit")
 logger.addHandler(logging.NullHandler())
 
 AFTER_END = 1.0  # seconds that usage may take to follow the end of an answer
 LEGIBLE = 10_000  # characters of what a provider says of an error
+MARGIN = 1_000  # characters more that are masked, so that a secret at the cut is seen whole
 ERROR_BODY = 5.0  # seconds that the body of an error may take once its head is there
 
 
@@ -65,8 +67,8 @@ class Call:
 
     def mask(self, text: str) -> str:
         """Put *** in place of every secret in a text that somebody else wrote, and cut it where nobody reads on."""
-        masked = mask_of(self.secrets())(text[: 2 * LEGIBLE])  # as much as can be shown, and a secret that it cuts
-        return masked[:LEGIBLE] + " …" if len(masked) > LEGIBLE or len(text) > 2 * LEGIBLE else masked
+        masked = _mask(tuple(self.secrets()))(text[: LEGIBLE + MARGIN])
+        return masked[:LEGIBLE] + " …" if len(masked) > LEGIBLE or len(text) > LEGIBLE + MARGIN else masked
 
     def mask_head(self, head: ResponseHead) -> ResponseHead:
         """Return a head whose headers repeat no secret, for those who may log it."""
@@ -76,6 +78,11 @@ class Call:
     def request(self) -> Request:
         """Build the request, with the caller's headers laid over it."""
         return dressed(self.hooks.build_request(self.chat, self.model, self.endpoint), self.endpoint)
+
+
+@lru_cache(maxsize=64)  # to make one takes longer than to use it, and a program has few keys
+def _mask(secrets: tuple[str, ...]) -> Mask:
+    return Mask(secrets)
 
 
 class Observers:

@@ -199,7 +199,9 @@ async def test_the_command_line_shows_a_key_in_no_spelling(form: list[str], monk
         assert spell(KEY) not in done.output
 
 
-@pytest.mark.parametrize("options", [{"extra": {"x": object()}}, {"base_url": "http://127.0.0.1:1"}], ids=["body", "place"])
+@pytest.mark.parametrize(
+    "options", [{"extra": {"x": object()}}, {"base_url": "http://127.0.0.1:1"}], ids=["body", "place"]
+)
 async def test_no_call_that_fails_is_drawn_with_the_key(options: dict[str, Any]):
     """A plugin's frames hold the key, and those of Request.json and of aiohttp the headers: an error comes without."""
     run = providerkit.run("hello", provider=Holding, api_key=KEY, **options)

@@ -9,6 +9,7 @@ import pytest
 from cuts import unhurried
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.pretty import pretty_repr
 from yarl import URL
 
 from providerkit import (
@@ -272,6 +273,13 @@ def test_the_repr_of_an_endpoint_shows_no_secret():
 def test_the_repr_of_a_request_shows_neither_query_nor_values_nor_body():
     request = Request("POST", f"http://a/b?key={KEY}#{KEY}", {"X-Key": KEY}, KEY.encode())
     assert repr(request) == "<Request POST http://a/b <Headers X-Key>>"
+
+
+def test_rich_draws_a_request_by_its_fields_and_shows_as_little():
+    request = Request.json("https://me:MARKED@a.example/say?key=MARKED", {"text": "MARKED"}, {"X-Key": "MARKED"})
+    assert pretty_repr(request, max_width=1000) == (
+        "Request(method='POST', url='https://a.example/say', headers=<Headers Content-Type, X-Key>, stream=True)"
+    )
 
 
 def test_a_json_request_posts_json():
