@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from .plugins import activate
     from .policy import Clock, Limits, Retry, Timeouts
     from .runs import Run
+    from .secrets import Mask
     from .sse import ServerSentEvent, SSEDecoder
     from .transport import Response, Transport
     from .watch import pause_clocks
@@ -95,6 +96,7 @@ _MODULES = {
     "plugins": "activate",
     "policy": "Clock Limits Retry Timeouts",
     "runs": "Run",
+    "secrets": "Mask",
     "sse": "SSEDecoder ServerSentEvent",
     "transport": "Response Transport",
     "watch": "pause_clocks",
@@ -131,6 +133,7 @@ __all__ = [
     "JSONLines",
     "JSONLinesDecoder",
     "Limits",
+    "Mask",
     "Message",
     "MissingAPIKey",
     "Model",

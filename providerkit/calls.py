@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
-from urllib.parse import quote, unquote, urlsplit
 
 import attrs
 
@@ -16,6 +14,7 @@ from .keys import find_key
 from .messages import OPTIONS, Chat, Message, ProviderInfo, Tool
 from .plugins import Plugin, active_extensions, assemble, find_provider
 from .policy import Clock, Health, Limits, Retry, Timeouts
+from .secrets import secrets_in, secrets_of_proxy
 from .transport import Connections, NetworkTransport, parse_proxy
 from .wire import Endpoint, Headers, mask_of, shown_url
 
@@ -302,22 +301,10 @@ def _endpoint(info: ProviderInfo, route: Route) -> Endpoint:
     return Endpoint(base_url, find_key(info, route.api_key), route.headers)
 
 
-_TELLING = 6  # characters; a shorter header value could be a part of any word
-
-
 def _secrets(endpoints: Iterable[Endpoint], proxy: str | None) -> Iterator[str]:
-    """Give every text that no error may show."""
+    """Yield every text that no error may show."""
     for endpoint in endpoints:
         if endpoint.api_key is not None:
-            key = endpoint.api_key.reveal()
-            yield from (key, quote(key, safe=""))  # some providers want it in the URL
-        for value in endpoint.headers.values():
-            yield from (text for text in (value, value.rpartition(" ")[2]) if len(text) >= _TELLING)
-    parts = urlsplit(proxy or "")
-    if parts.password:
-        user, password = unquote(parts.username or ""), unquote(parts.password)
-        yield from (
-            parts.password,
-            password,
-            b64encode(f"{user}:{password}".encode("latin-1", "replace")).decode(),
-        )  # RFC 7617
+            yield endpoint.api_key.reveal()
+        yield from secrets_in(endpoint.headers)
+    yield from secrets_of_proxy(proxy)

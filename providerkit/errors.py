@@ -37,8 +37,11 @@ Every error holds facts in fields, so no caller has to read a message.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from math import isfinite
+from types import GetSetDescriptorType, MemberDescriptorType
+from typing import Any
 
 MAX_SHOWN = 100  # characters of a value that was refused
 
@@ -84,13 +87,99 @@ class ProviderKitError(Exception):
         return hash(type(self))  # all else may change while it is on its way
 
     def redact(self, mask: Callable[[str], str]) -> None:
-        """Apply `mask` to every text of this error that a traceback or a log would show."""
-        self.args = tuple(mask(arg) if isinstance(arg, str) else arg for arg in self.args)
-        for name, value in vars(self).items():
-            if isinstance(value, str):
-                setattr(self, name, mask(value))
-        notes = getattr(self, "__notes__", [])
-        notes[:] = [mask(note) for note in notes]
+        """Apply `mask` to all that this error holds and would show, and drop what led to it.
+
+        Texts and bytes are masked wherever they are: in args, fields and notes, in lists and
+        objects in them, in nested exceptions. A value of another type that would show a
+        secret is replaced by its masked repr. The cause, the context and the traceback so far
+        go: their frames hold what was sent, and some tools draw it.
+        """
+        _Redaction(mask).apply(self)
+        self.__cause__ = self.__context__ = self.__traceback__ = None
+
+
+MAX_REDACTED = 100_000  # characters of a repr; what is larger becomes its masked repr
+MAX_NESTING = 50
+
+
+class _Redaction:
+    """Redact an exception, and everything in it, once."""
+
+    def __init__(self, mask: Callable[[str], str]) -> None:
+        self._mask = mask
+        self._seen: set[int] = set()  # the ids of exceptions
+
+    def apply(self, error: BaseException) -> None:
+        if id(error) in self._seen:
+            return
+        self._seen.add(id(error))
+        error.args = tuple(map(self._value, error.args))
+        fields = vars(error)  # the notes are among them
+        fields.update({name: self._value(value) for name, value in fields.items()})
+        for slot in _slots(type(error)):
+            self._set(slot, error)
+        for other in (error.__cause__, error.__context__):
+            if other is not None:
+                self.apply(other)
+
+    def _set(self, slot: Any, error: BaseException) -> None:
+        with suppress(AttributeError, TypeError):  # it is empty, or read-only
+            value = slot.__get__(error)
+            masked = self._value(value)
+            if masked is not value:
+                slot.__set__(error, masked)
+
+    def _value(self, value: Any) -> Any:
+        if isinstance(value, (str, bytes, bytearray)):
+            return self._text(value)
+        if isinstance(value, BaseException):
+            self.apply(value)
+        shown = _shown(value)
+        masked = self._mask(shown)
+        if masked == shown:
+            return value
+        if isinstance(value, _CONTAINERS) and len(shown) <= MAX_REDACTED:
+            return self._items(value, ())
+        return masked
+
+    def _text(self, value: str | bytes | bytearray) -> Any:
+        if isinstance(value, str):
+            return self._mask(value)
+        text = value.decode("latin-1")
+        masked = self._mask(text)
+        return value if masked == text else masked.encode("latin-1", "replace")
+
+    def _items(self, value: Any, path: tuple[int, ...]) -> Any:
+        """Redact what is in a container; `path` has the ids of those that it is in, and it may be one of them."""
+        if not isinstance(value, _CONTAINERS):
+            return self._value(value)
+        if id(value) in path or len(path) == MAX_NESTING:
+            return "..."
+        path = (*path, id(value))
+        if isinstance(value, dict):
+            return {self._value(name): self._items(item, path) for name, item in value.items()}
+        kind = next(kind for kind in _CONTAINERS if isinstance(value, kind))
+        return kind(self._items(item, path) for item in value)
+
+
+_CONTAINERS = (dict, list, tuple, set, frozenset)
+
+
+def _shown(value: object) -> str:
+    """Return what a value shows: its repr, and its text if that is another."""
+    try:
+        shown, text = repr(value), str(value)
+    except Exception:  # noqa: BLE001 - the plugin boundary: whatever a plugin has put into its error
+        return "..."
+    return shown if shown == text else f"{shown} {text}"
+
+
+def _slots(kind: type[BaseException]) -> Iterator[Any]:
+    """Yield the attributes that are in no `__dict__`: slots, and those of exceptions written in C."""
+    for base in kind.__mro__:
+        for name, value in vars(base).items():
+            if isinstance(value, (MemberDescriptorType, GetSetDescriptorType)) and name[:2] != "__" and name != "args":
+                yield value
 
 
 class ConfigurationError(ProviderKitError):

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, closing
-from functools import cache
+from functools import cache, lru_cache
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -24,15 +24,17 @@ from .hookspecs import Observer
 from .messages import Chat, Model
 from .plugins import Hooks
 from .policy import Clock, Limits, Timeouts, retry_after
+from .secrets import Mask
 from .transport import Response, Transport
 from .watch import Watch
-from .wire import Decoder, Endpoint, Headers, Request, ResponseHead, mask_of
+from .wire import Decoder, Endpoint, Headers, Request, ResponseHead
 
 logger = logging.getLogger("providerkit")
 logger.addHandler(logging.NullHandler())
 
 AFTER_END = 1.0  # seconds that usage may take to follow the end of an answer
 LEGIBLE = 10_000  # characters of what a provider says of an error
+MARGIN = 1_000  # characters more that are masked, so that a secret at the cut is seen whole
 ERROR_BODY = 5.0  # seconds that the body of an error may take once its head is there
 
 
@@ -66,12 +68,22 @@ class Call:
 
     def mask(self, text: str) -> str:
         """Put *** in place of every secret in a text that somebody else wrote, and cut it where nobody reads on."""
-        masked = mask_of(self.secrets())(text)
-        return masked if len(masked) <= LEGIBLE else f"{masked[:LEGIBLE]} …"
+        masked = _mask(tuple(self.secrets()))(text[: LEGIBLE + MARGIN])
+        return masked[:LEGIBLE] + " …" if len(masked) > LEGIBLE or len(text) > LEGIBLE + MARGIN else masked
+
+    def mask_head(self, head: ResponseHead) -> ResponseHead:
+        """Return a head whose headers repeat no secret, for those who may log it."""
+        headers = Headers([(name, self.mask(value)) for name, value in head.headers.items()])
+        return ResponseHead(head.status, headers)
 
     def request(self) -> Request:
         """Build the request, with the caller's headers laid over it."""
         return dressed(self.hooks.build_request(self.chat, self.model, self.endpoint), self.endpoint)
+
+
+@lru_cache(maxsize=64)  # to make one takes longer than to use it, and a program has few keys
+def _mask(secrets: tuple[str, ...]) -> Mask:
+    return Mask(secrets)
 
 
 class Observers:
@@ -211,7 +223,8 @@ class Exchange:
         if logger.isEnabledFor(logging.DEBUG):
             shown = self._call.mask(repr(request))  # a path may hold the key
             logger.debug("%s: %d from %s", self._call.route, response.head.status, shown)
-        self._observers.tell("head", response.head)
+        if self._is_observed:
+            self._observers.tell("head", self._call.mask_head(response.head))
         self._answer = _Answer(self._call, response, watch)
         await self._answer.begin()
         return self._answer
@@ -245,7 +258,6 @@ def told(error: ProviderKitError, call: Call, partial: str = "") -> ProviderKitE
     """Make an error fit to leave: it knows the partial text, and shows no key, nor does what caused it."""
     error.redact(call.mask)
     error.partial = partial
-    error.__cause__ = error.__context__ = None
     return error
 
 
@@ -263,6 +275,9 @@ def _own_headers(stream: bool) -> Headers:
     if stream:
         own["Accept-Encoding"] = "identity"  # a cut gzip stream ends cleanly, and says nothing of its end
     return Request("GET", "https://", Headers(own)).headers  # checked, once for all
+
+
+_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter", "pause", "error", "other"})
 
 
 class _Answer:
@@ -305,7 +320,11 @@ class _Answer:
         except ProviderKitError as error:
             failure = await self._explained(error)
         else:
-            self.finished = bool(events) and type(events[-1]) is Finish
+            last = events[-1] if events else None
+            if type(last) is Finish:
+                self.finished = True
+                if last.reason not in _REASONS:  # a server's own word
+                    events[-1] = attrs.evolve(last, reason=self._call.mask(last.reason))
             return events
         raise failure
 

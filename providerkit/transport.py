@@ -34,6 +34,7 @@ from .errors import (
     TransportError,
 )
 from .policy import timed_out
+from .secrets import Mask, secrets_of_proxy
 from .threads import in_thread
 from .wire import Headers, Request, ResponseHead
 
@@ -289,12 +290,13 @@ class NetworkTransport:
                     total=None, connect=self._connect, sock_connect=NO_LIMIT if _is_socks(self._proxy) else None
                 ),
             )
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancelled:
             if not session.closed or is_cancelled():
-                raise
+                raise cancelled.with_traceback(None)  # noqa: B904 - aiohttp's frames hold the headers
             failure = _closed_early()  # so aiohttp tells those who wait for a place in the pool
         except Exception as error:  # noqa: BLE001 - whatever it is, its repr may hold the key
             failure = _send_failure(error, request.url, self._connect, self._proxy)
+            failure.redact(Mask(secrets_of_proxy(self._proxy)))  # which nobody above knows of
         raise failure
 
 

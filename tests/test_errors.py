@@ -7,6 +7,7 @@ import inspect
 import math
 import pickle
 import re
+import traceback
 
 import pytest
 
@@ -174,3 +175,131 @@ def test_redacting_masks_every_text_and_nothing_else():
     assert (error.status, error.code, error.request_id, error.provider) == (401, "***", "r-***", "koala")
     assert error.partial == "my ***"
     assert error.retry_after is None
+
+
+# What an error shows, masked
+
+
+class Slotted(ProviderError):
+    __slots__ = ("said",)
+
+
+class Opaque:
+    """Show a key, as an object of a plugin's own may."""
+
+    def __repr__(self):
+        return "<Opaque sk-MARKED>"
+
+
+class Mute:
+    """Show nothing, not even a repr."""
+
+    def __repr__(self):
+        raise RuntimeError
+
+
+class OfTheSystem(ProviderError, OSError):
+    pass
+
+
+def mask(text):
+    return text.replace("sk-MARKED", "***")
+
+
+def shown(error):
+    fields = {name: getattr(error, name, None) for name in ("said", "strerror", "filename", "object", "code")}
+    return repr([str(error), repr(error), vars(error), fields, "".join(traceback.format_exception(error))])
+
+
+def nested(error, *causes):
+    error.__cause__, error.__context__ = causes
+    return error
+
+
+ITSELF = ["sk-MARKED"]
+ITSELF += [ITSELF, ITSELF]
+DEEP = "sk-MARKED"
+for _ in range(200):
+    DEEP = [DEEP]
+LEAKS = {
+    "a text": lambda: "sk-MARKED",
+    "bytes": lambda: b"sk-MARKED",
+    "an array of bytes": lambda: bytearray(b"sk-MARKED"),
+    "a dict": lambda: {"sk-MARKED": 1, "a": {"b": ("sk-MARKED", 1, None, True, 1.5)}},
+    "a list": lambda: ["a", ["sk-MARKED"]],
+    "a tuple": lambda: ("sk-MARKED", b"sk-MARKED"),
+    "a set": lambda: {"sk-MARKED"},
+    "a frozen set": lambda: frozenset(["sk-MARKED"]),
+    "an object": lambda: Opaque(),
+    "objects in a list": lambda: [Opaque()],
+    "an exception": lambda: nested(
+        ValueError("sk-MARKED"), KeyError("sk-MARKED"), OSError(2, "sk-MARKED", "sk-MARKED")
+    ),
+    "an exception of C": lambda: UnicodeDecodeError("ascii", b"sk-MARKED", 0, 1, "sk-MARKED"),
+    "several exceptions": lambda: ExceptionGroup("sk-MARKED", [ValueError("sk-MARKED")]),
+    "a list in itself": lambda: ITSELF,
+    "a deep list": lambda: DEEP,
+    "a large list": lambda: ["sk-MARKED"] * errors.MAX_REDACTED,
+}
+
+
+@pytest.mark.parametrize("leak", LEAKS.values(), ids=LEAKS)
+@pytest.mark.parametrize("place", ["args", "a field", "a slot", "a note", "a cause", "another field of it"])
+def test_a_secret_is_masked_wherever_an_error_holds_it(leak, place):
+    leak, error = leak(), Slotted("no")
+    match place:
+        case "args":
+            error = Slotted(leak)
+        case "a field":
+            error.details = leak
+        case "a slot":
+            error.said = leak
+        case "a note":
+            error.__notes__ = [leak]
+        case "a cause":
+            error.__cause__ = error.__context__ = ValueError(leak)
+        case _:
+            error.partial = leak
+    error.redact(mask)
+    assert "sk-MARKED" not in shown(error)
+    assert "sk-MARKED" not in mask_free(error)
+    assert (error.__cause__, error.__context__, error.__traceback__) == (None, None, None)
+
+
+def mask_free(error):
+    """Give what the nested exceptions of an error show."""
+    held = [*error.args, getattr(error, "details", None), getattr(error, "said", None)]
+    return "".join(shown(value) for value in held if isinstance(value, BaseException))
+
+
+def test_what_shows_no_secret_stays_the_same_object():
+    values = [{"a": [1]}, [b"a"], (1,), {1}, 1.5, Mute(), ValueError("a"), b"a"]
+    error = ProviderError("no", status=429, retry_after=1.5)
+    error.values = values
+    error.each = dict(enumerate(values))
+    before = dict(vars(error))
+    error.redact(mask)
+    assert all(value is before[name] for name, value in vars(error).items())
+
+
+def test_what_is_masked_keeps_its_shape():
+    error = ProviderError({"message": "a sk-MARKED", "codes": [1, ("sk-MARKED", None)]})
+    error.redact(mask)
+    assert error.args == ({"message": "a ***", "codes": [1, ("***", None)]},)
+
+
+def test_attributes_that_c_keeps_are_masked():
+    error = OfTheSystem("no")
+    error.filename, error.strerror = "sk-MARKED", "a sk-MARKED"
+    error.redact(mask)
+    assert (error.filename, error.strerror) == ("***", "a ***")
+
+
+def test_a_redacted_error_forgets_the_frames_that_it_came_through():
+    def send(key):
+        raise ProviderError("no")
+
+    with pytest.raises(ProviderError) as caught:
+        send("sk-MARKED")
+    caught.value.redact(mask)
+    assert caught.value.__traceback__ is None

@@ -11,6 +11,7 @@ import providerkit
 HOUSE = Path(providerkit.__file__).parent
 FLOORS = {
     "errors": 0,
+    "secrets": 0,
     "schemas": 0,
     "messages": 0,
     "events": 0,

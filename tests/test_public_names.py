@@ -12,7 +12,7 @@ import providerkit
 NAMES = """
 Attempt AuthenticationError BadRequest ByContent CassetteError Chat Client Clock ConfigurationError ConnectError
 ContentFiltered ContextLengthExceeded Conversation Decoder DecoderWrapper Disconnected Endpoint Event EventStream
-Finish Headers ImagePart InvalidMessages InvalidOption JSONBody JSONLines JSONLinesDecoder Limits Message
+Finish Headers ImagePart InvalidMessages InvalidOption JSONBody JSONLines JSONLinesDecoder Limits Mask Message
 MissingAPIKey Model Models NotFound Observer Overloaded Part PluginError Provider ProviderData ProviderError
 ProviderInfo ProviderKitError QuotaExhausted RateLimited ReasoningDelta Reply Request Response ResponseHead Restart
 Retry Route Run RunConsumed SSEDecoder Secret ServerError ServerSentEvent StreamError StreamMalformed

@@ -1,6 +1,6 @@
 """What is secret shows nowhere: not in an error, its traceback and notes, a log, a warning, a repr, or a terminal.
 
-Secret are keys, the values of the caller's headers, a proxy's password, queries, and what
+Secret are keys, the values of the caller's headers whose names say so, a proxy's password, queries, and what
 is asked. Only where a provider puts the prompt into its own words for an error is it told.
 """
 

@@ -140,7 +140,7 @@ VALUES = [
 ]
 # What is held by reference, acts, or is only a type; everything else that is public is a value.
 OTHERS = """
-ByContent Client Clock Conversation Decoder DecoderWrapper EventStream JSONBody JSONLines JSONLinesDecoder Models
+ByContent Client Clock Conversation Decoder DecoderWrapper EventStream JSONBody JSONLines JSONLinesDecoder Mask Models
 Observer Provider Response Run SSEDecoder Transport
 """.split()  # noqa: SIM905 - a list would be a screen long
 

@@ -30,13 +30,12 @@ from ..errors import (
     InvalidOption,
     ProviderKitError,
     StreamMalformed,
-    is_finite_number,
-    short_repr,
 )
 from ..hookspecs import hookimpl
+from ..secrets import Mask
 from ..transport import Response, Transport
 from ..wire import Decoder, Endpoint, Headers, Request, ResponseHead, loads
-from .redaction import is_secret
+from .files import PRIVATE, make_private
 
 T = TypeVar("T")
 
@@ -53,11 +52,21 @@ _CHANCE = re.compile(
 )
 _ANY_TEXT = orjson.OPT_NON_STR_KEYS  # the names that aiohttp gives are of a kind of str
 _MAGIC = b"SQLite format 3\0"
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS answers (
-    request BLOB PRIMARY KEY, saved REAL NOT NULL, status INTEGER NOT NULL, headers BLOB NOT NULL, body BLOB NOT NULL
+_PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_COLUMNS = ["request", "saved", "status", "headers", "body"]
+_SCHEMA = (
+    """
+    CREATE TABLE IF NOT EXISTS answers (
+        request BLOB PRIMARY KEY, saved REAL NOT NULL,
+        status INTEGER NOT NULL, headers BLOB NOT NULL, body BLOB NOT NULL
+    )
+    """,
+    "CREATE INDEX IF NOT EXISTS answers_by_age ON answers (saved)",
 )
-"""
+FIND = "SELECT saved, status, headers, body FROM answers WHERE request = ?"
+FORGET = "DELETE FROM answers WHERE request = ?"
+FORGET_OLD = "DELETE FROM answers WHERE saved < ?"
+KEEP = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)"
 
 
 @attrs.frozen
@@ -69,9 +78,11 @@ class Answer:
 
 
 class Store:
-    """Keep answers in a file; each call has a connection of its own, so threads, loops and forks share none.
+    """Answers in a file; each call has a connection of its own, so threads, loops and forks share none.
 
-    Raises sqlite3.Error and OSError.
+    The work for one answer does not grow with their number. A row that is not of this
+    program's making is forgotten, and so is a table of other columns if the file has no
+    other. Raises sqlite3.Error and OSError.
     """
 
     def __init__(self, path: Path) -> None:
@@ -80,15 +91,30 @@ class Store:
     def check(self) -> None:
         """Make the file where it is missing, and see that it is a store, without waiting for who writes to it."""
         self._make()
+        # By SQLite: whoever else opens and closes the file drops the locks of the other threads.
+        with closing(sqlite3.connect(self._path, timeout=0)) as database:
+            try:
+                database.execute("PRAGMA schema_version")
+            except sqlite3.DatabaseError as error:
+                if error.sqlite_errorcode not in _PASSING and not self._begins_as_a_database():
+                    raise
+
+    def _begins_as_a_database(self) -> bool:
         with self._path.open("rb") as file:
-            if file.read(len(_MAGIC)) not in (b"", _MAGIC):
-                raise sqlite3.DatabaseError("it is another kind of file")
+            return file.read(len(_MAGIC)) == _MAGIC
 
     def find(self, request: bytes, since: float) -> Answer | None:
         """Give the answer that was kept for a request, unless it is older."""
-        query = "SELECT status, headers, body FROM answers WHERE request = ? AND saved >= ?"
-        row = self._do(lambda database: database.execute(query, (request, since)).fetchone())
-        return None if row is None else Answer(ResponseHead(row[0], Headers(orjson.loads(row[1]))), row[2])
+
+        def read(database: sqlite3.Connection) -> Answer | None:
+            database.text_factory = _no_column
+            row = database.execute(FIND, (request,)).fetchone()
+            answer = _answer(row)
+            if row is not None and answer is None:
+                database.execute(FORGET, (request,))
+            return answer if answer and row[0] >= since else None
+
+        return self._do(read)
 
     def keep(self, request: bytes, answer: Answer, now: float, since: float) -> None:
         """Keep an answer in place of an earlier one, and forget what is too old."""
@@ -96,25 +122,61 @@ class Store:
         row = (request, now, answer.head.status, headers, answer.body)
 
         def write(database: sqlite3.Connection) -> None:
-            database.execute("DELETE FROM answers WHERE saved < ?", (since,))
-            database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)", row)
+            database.execute(FORGET_OLD, (since,))
+            database.execute(KEEP, row)
 
         self._do(write)
 
     def forget(self, request: bytes) -> None:
         """Keep no answer to a request."""
-        self._do(lambda database: database.execute("DELETE FROM answers WHERE request = ?", (request,)))
+        self._do(lambda database: database.execute(FORGET, (request,)))
 
     def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         self._make()
         with closing(sqlite3.connect(self._path, timeout=BUSY)) as database, database:
-            database.execute(_SCHEMA)
+            _prepare(database)
             return work(database)
 
     def _make(self) -> None:
-        if not self._path.exists():
+        if not make_private(self._path):
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600))
+            os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT, PRIVATE))
+
+
+def _prepare(database: sqlite3.Connection) -> None:
+    columns = [name for _, name, *_ in database.execute("PRAGMA table_info(answers)")]
+    if columns not in ([], _COLUMNS):  # of another version, or another program
+        others = database.execute("SELECT name FROM sqlite_master WHERE tbl_name != 'answers'").fetchone()
+        if others is not None:
+            raise sqlite3.DatabaseError("it is the database of another program")
+        database.execute("DROP TABLE answers")
+    for statement in _SCHEMA:
+        database.execute(statement)
+
+
+def _no_column(data: bytes) -> None:
+    """Read a text as None: no column is one."""
+
+
+def _answer(row: object) -> Answer | None:
+    """Read a row; returns None unless all of it is as `keep` writes it."""
+    match row:
+        case (int() | float(), int() as status, bytes() as headers, bytes() as body):
+            named = _named(headers)
+            return None if named is None else Answer(ResponseHead(status, Headers(named)), body)
+    return None
+
+
+def _named(headers: bytes) -> dict[str, str] | None:
+    try:
+        named = orjson.loads(headers)
+    except orjson.JSONDecodeError:
+        return None
+    return named if isinstance(named, dict) and all(isinstance(value, str) for value in named.values()) else None
+
+
+def _is_age(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= sys.float_info.max
 
 
 class Cache:
@@ -128,11 +190,10 @@ class Cache:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None, *, max_age: float | None = DAY) -> None:
-        if max_age is not None and not (is_finite_number(max_age) and max_age >= 0):
-            raise InvalidOption(
-                f"max_age is {short_repr(max_age)}; it takes seconds, or None for ever", option="max_age"
-            )
-        self._path = None if path is None else Path(path)
+        if max_age is not None and not _is_age(max_age):
+            shown = repr(max_age) if isinstance(max_age, float) else type(max_age).__name__  # an int may have no repr
+            raise InvalidOption(f"max_age is {shown}; expected seconds, 0 or above, or None for ever", option="max_age")
+        self._path = None if path is None else Path(path).absolute()
         self._max_age = max_age
         self._told: set[str] = set()
         self._under_way: dict[int, _Miss] = {}
@@ -156,7 +217,8 @@ class Cache:
         try:
             store.check()
         except (OSError, sqlite3.Error) as error:
-            raise ConfigurationError(f"the cache {self.path} can't be used: {error}; {_WAY_OUT}") from None
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigurationError(f"the cache {self.path} can't be used: {reason}; {_WAY_OUT}") from None
         return CachingTransport(inner, self, store)
 
     @hookimpl(wrapper=True)
@@ -314,5 +376,5 @@ class _Miss:
 
     def answer(self) -> Answer:
         """Give what is to be kept."""
-        headers = ((name, value) for name, value in self.head.headers.items() if not is_secret(name))
+        headers = ((name, value) for name, value in self.head.headers.items() if not Mask.is_secret(name))
         return Answer(attrs.evolve(self.head, headers=Headers(headers)), b"".join(self._read))

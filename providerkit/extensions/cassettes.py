@@ -39,6 +39,7 @@ from ..errors import (
     TransportError,
 )
 from ..wire import Headers, Request, ResponseHead, loads
+from .files import check_file, open_private
 from .redaction import Redaction
 
 VERSION = 1
@@ -123,12 +124,13 @@ def _described_body(request: Request, redaction: Redaction) -> dict[str, Any]:
 class Cassette:
     """Write a cassette: begun anew, then appended to, whole exchanges at a time, from any thread.
 
-    Its owner alone may read the file, which holds what was asked and answered. `failure` is
-    the CassetteError of an exchange that could not be written.
+    Its owner alone may read the file, which holds what was asked and answered, also if it was
+    there before. `path` is where it was when this was made, whatever the working directory is
+    later. `failure` is the CassetteError of an exchange that could not be written.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = Path(path).absolute()
         self.failure: CassetteError | None = None
         self._begun = False
         self._lock = threading.Lock()
@@ -139,7 +141,7 @@ class Cassette:
             if not self._begun:
                 try:
                     self.path.parent.mkdir(parents=True, exist_ok=True)
-                    os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+                    open_private(self.path, "wb").close()
                 except OSError as error:
                     raise _unusable(self.path, "can't be written", error) from None
                 self._begun = True
@@ -149,7 +151,7 @@ class Cassette:
         data = b"".join(map(_line, exchange.lines(redaction)))
         with self._lock:
             try:
-                with self.path.open("ab") as file:
+                with open_private(self.path, "ab") as file:
                     file.write(data)
             except OSError as error:
                 self.failure = _unusable(self.path, "lacks an exchange that can't be written", error)
@@ -173,6 +175,7 @@ def read(path: str | os.PathLike[str]) -> list[RecordedExchange]:
     """Read a cassette; raises CassetteError, with the number of the line, where it is none."""
     path = Path(path)
     try:
+        check_file(path)
         data = path.read_bytes()
     except FileNotFoundError:
         words = f"there is no cassette {path}; record it first: with providerkit.record({str(path)!r})"

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 import time
 from collections.abc import Generator
@@ -23,7 +24,6 @@ from urllib.parse import urlsplit
 import attrs
 
 from .. import Event, Finish, InvalidOption, Reply, Request, Response, Transport, hookimpl, pause_clocks
-from ..errors import is_finite_number, short_repr
 
 MINUTE = 60.0
 HOSTS = 256  # that are kept before those are forgotten for which nothing waits
@@ -133,13 +133,18 @@ def _from_environment(what: str) -> float | None:
 
 
 def _checked(name: str, rate: float | None, shown: object) -> float | None:
-    if rate is not None and not (is_finite_number(rate) and rate > 0):
+    if rate is not None and not _is_rate(rate):
         raise _not_a_limit(name, shown)
     return rate
 
 
+def _is_rate(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= sys.float_info.max
+
+
 def _not_a_limit(name: str, value: object) -> InvalidOption:
-    return InvalidOption(f"{name} is {short_repr(value)}; expected a finite number above 0", option="extensions")
+    shown = "an int" if isinstance(value, int) and value > sys.float_info.max else repr(value)  # it may have no repr
+    return InvalidOption(f"{name} is {shown}; expected a finite number above 0", option="extensions")
 
 
 class _Monotonic:

@@ -11,33 +11,17 @@ import re
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import attrs
-import orjson
 
+from ..secrets import Mask
 from ..wire import Endpoint, Headers, Request
 
 MARK = "***"
-TELLING = 8  # characters; a shorter key could be a part of any word
-CUT = 12  # characters by which a key is known that is shown in part
 
-_SECRET_NAME = re.compile(
-    r"(?:^|[-_.])(?:authorization|auth|cookie2?|api[-_]?key|key|token|secret|passw(?:or)?d|credentials?|sig(?:nature)?)$",
-    re.IGNORECASE,
-)
-_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _KEY_LIKE = re.compile(r"(?:\w+ )?(?=\S*\d)(?=\S*[A-Za-z])[\w.~+/=-]{16,}")
 _PLAIN_NAME = re.compile(r"accept|content-|user-agent$|host$|origin$|referer$", re.IGNORECASE)
-
-
-def is_secret(name: str) -> bool:
-    """Tell whether what has this name is secret: a header, a parameter, a member of an object.
-
-    >>> [is_secret(name) for name in ("X-Api-Key", "accessToken", "max_tokens", "Set-Cookie")]
-    [True, True, False, True]
-    """
-    return _SECRET_NAME.search(_HUMP.sub("_", name)) is not None
 
 
 def secrets_of(endpoint: Endpoint) -> set[str]:
@@ -52,7 +36,7 @@ def _secrets_in(headers: Mapping[str, str]) -> set[str]:
 
 def _is_secret_header(name: str, value: str) -> bool:
     looks = not _PLAIN_NAME.match(name) and _KEY_LIKE.fullmatch(value) is not None
-    return is_secret(name) or looks
+    return Mask.is_secret(name) or looks
 
 
 @attrs.frozen
@@ -60,7 +44,11 @@ class Redaction:
     """Redact one request and its answer; `secrets` are those known from elsewhere."""
 
     secrets: frozenset[str] = attrs.field(default=frozenset(), repr=False)
-    _pattern: re.Pattern[str] | None = attrs.field(init=False, repr=False, eq=False)
+    _mask: Mask = attrs.field(init=False, repr=False, eq=False)
+
+    @_mask.default
+    def _mask_all(self) -> Mask:
+        return Mask(self.secrets)
 
     @classmethod
     def of(cls, request: Request, secrets: Iterable[str] = ()) -> Redaction:
@@ -69,26 +57,31 @@ class Redaction:
 
     def text(self, text: str) -> str:
         """Redact a text: what is secret by its value."""
-        return self._pattern.sub(MARK, text) if self._pattern else text
+        return self._mask(text)
 
     def value(self, value: Any) -> Any:
-        """Redact a JSON value: what is secret by name, too."""
+        """Redact a JSON value: what is secret by name, too, with all the texts in it."""
+        return self._value(value, hidden=False)
+
+    def _value(self, value: Any, *, hidden: bool) -> Any:
         match value:
             case dict():
                 return {
-                    name: MARK if isinstance(member, str) and is_secret(name) else self.value(member)
+                    self.text(name): self._value(member, hidden=hidden or Mask.is_secret(name))
                     for name, member in value.items()
                 }
             case list():
-                return [self.value(item) for item in value]
+                return [self._value(item, hidden=hidden) for item in value]
             case str():
-                return self.text(value)
+                return MARK if hidden else self.text(value)
         return value
 
     def query(self, query: str) -> str:
         """Redact a query, or a form: what is secret by name, too."""
         pairs = (pair.partition("=") for pair in query.split("&"))
-        redacted = (name + (f"={MARK}" if is_secret(unquote(name)) else sign + value) for name, sign, value in pairs)
+        redacted = (
+            name + (f"={MARK}" if Mask.is_secret(unquote(name)) else sign + value) for name, sign, value in pairs
+        )
         return self.text("&".join(redacted))
 
     def url(self, url: str) -> str:
@@ -103,31 +96,18 @@ class Redaction:
 
     def response_headers(self, headers: Mapping[str, str]) -> Headers:
         """Redact the headers of an answer, where an id that looks like a key is worth keeping."""
-        return Headers((name, MARK if is_secret(name) else self.text(value)) for name, value in headers.items())
+        return Headers((name, MARK if Mask.is_secret(name) else self.text(value)) for name, value in headers.items())
 
     def pieces(self, pieces: Sequence[bytes]) -> list[bytes]:
         """Redact a body that came in pieces, cut anywhere; the piece in which a secret begins gets its mark."""
-        if self._pattern is None:
-            return list(pieces)
         body = b"".join(pieces)
-        spans = deque(match.span() for match in self._pattern.finditer(body.decode("latin-1")))
+        spans = deque(self._mask.spans(body.decode("latin-1")))
         redacted, start = [], 0
         for piece in pieces:
             end = start + len(piece)
             redacted.append(_marked(body, start, end, spans))
             start = end
         return redacted
-
-    @_pattern.default
-    def _find_all(self) -> re.Pattern[str] | None:
-        telling = sorted((secret for secret in self.secrets if len(secret) >= TELLING), key=len, reverse=True)
-        forms = {form: None for secret in telling for form in (secret, _in_json(secret), quote(secret, safe=""))}
-        cut = {re.escape(secret[:CUT]) + r"[\w.~+/=-]*": None for secret in telling if len(secret) > CUT}
-        return re.compile("|".join([*map(re.escape, forms), *cut])) if telling else None
-
-
-def _in_json(text: str) -> str:
-    return orjson.dumps(text).decode()[1:-1]
 
 
 def _marked(body: bytes, start: int, end: int, spans: deque[tuple[int, int]]) -> bytes:

@@ -422,3 +422,124 @@ async def test_a_home_that_takes_nothing_is_told_the_way_out(tmp_path: Path, mon
     async with serve(SQUAWK) as server:
         with pytest.raises(providerkit.ConfigurationError, match=r"can't be used: .*; name a file, as in Cache"):
             await ask(server, "cache")
+
+
+# The file
+
+
+def set_mode(path: Path, mode: int) -> None:
+    path.touch()
+    path.chmod(mode)
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+async def test_a_file_that_is_there_becomes_its_owners_alone(path: Path):
+    path.parent.mkdir()
+    set_mode(path, 0o644)
+    async with serve(SQUAWK) as server:
+        assert await ask(server, Cache(path)) == ("squawk", "network")
+        set_mode(path, 0o666)
+        assert await ask(server, Cache(path)) == ("squawk", "cache")
+    assert mode_of(path) == 0o600
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
+async def test_what_is_no_file_is_refused_without_waiting_for_it(path: Path):
+    path.parent.mkdir()
+    os.mkfifo(path)
+    async with serve(SQUAWK) as server:
+        with pytest.raises(providerkit.ConfigurationError, match="can't be used: it is a named pipe; expected a file"):
+            await ask(server, Cache(path))
+    assert server.connections == 0
+
+
+async def test_a_cache_is_where_it_was_when_it_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    cache = Cache("answers.sqlite")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    async with serve(SQUAWK) as server:
+        assert await ask(server, cache) == ("squawk", "network")
+    assert cache.path == tmp_path / "answers.sqlite"
+    assert count(tmp_path / "answers.sqlite") == 1
+
+
+ROWS = {
+    "another status": "status = 'ok'",
+    "no status": "status = x''",
+    "headers as text": "headers = '{}'",
+    "headers that are no JSON": "headers = x'00'",
+    "headers that are no object": "headers = cast('[]' as blob)",
+    "headers that are no texts": "headers = cast('{\"a\": 1}' as blob)",
+    "a body as text": "body = 'data: \"a\"'",
+    "a body as a number": "body = 1",
+    "a text that is not UTF-8": "body = cast(x'ff' as text)",
+    "another time": "saved = 'today'",
+}
+
+
+@pytest.mark.parametrize("change", ROWS.values(), ids=ROWS)
+async def test_a_row_of_another_type_is_forgotten(path: Path, change: str, caplog: pytest.LogCaptureFixture):
+    async with serve(counting) as server:
+        first, _ = await ask(server, Cache(path))
+        edit(path, f"UPDATE answers SET {change}")  # noqa: S608 - of this file
+        second, source = await ask(server, Cache(path))
+        assert (source, second != first) == ("network", True)
+        assert await ask(server, Cache(path)) == (second, "cache")
+    assert count(path) == 1
+    assert caplog.records == []
+
+
+async def test_a_table_of_another_version_is_begun_again(path: Path, caplog: pytest.LogCaptureFixture):
+    path.parent.mkdir()
+    edit(path, "CREATE TABLE answers (request, answer)")
+    async with serve(SQUAWK) as server:
+        assert await ask(server, Cache(path)) == ("squawk", "network")
+        assert await ask(server, Cache(path)) == ("squawk", "cache")
+    assert caplog.records == []
+
+
+async def test_the_database_of_another_program_is_passed_over(path: Path, caplog: pytest.LogCaptureFixture):
+    path.parent.mkdir()
+    edit(path, "CREATE TABLE answers (question, answer)")
+    edit(path, "CREATE TABLE questions (text)")
+    edit(path, "INSERT INTO answers VALUES ('why', 'because')")
+    async with serve(SQUAWK) as server:
+        assert await ask(server, Cache(path)) == ("squawk", "network")
+    assert count(path) == 1
+    assert {record.message for record in caplog.records} == {
+        f"the cache {path} is passed over: it is the database of another program"
+    }
+
+
+@pytest.mark.parametrize("statement", [module.FIND, module.FORGET, module.FORGET_OLD])
+async def test_no_work_grows_with_the_number_of_answers(path: Path, statement: str):
+    """No statement reads the table from its start: SQLite plans to search in an index."""
+    async with serve(SQUAWK) as server:
+        await ask(server, Cache(path))
+    with closing(sqlite3.connect(path)) as database:
+        plan = [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {statement}", (b"",))]
+    assert [step.partition("(")[0].split(" USING ")[0] for step in plan] == ["SEARCH answers"]
+    assert all("INDEX" in step for step in plan)
+
+
+async def test_an_older_file_gets_the_index(path: Path):
+    async with serve(SQUAWK) as server:
+        await ask(server, Cache(path))
+        edit(path, "DROP INDEX answers_by_age")
+        assert await ask(server, Cache(path)) == ("squawk", "cache")
+    with closing(sqlite3.connect(path)) as database:
+        found = database.execute("SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL").fetchall()
+    assert found == [("answers_by_age",)]
+
+
+async def test_the_check_of_a_file_waits_for_nobody_who_writes(path: Path):
+    async with serve(SQUAWK) as server:
+        await ask(server, Cache(path))
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        module.Store(path).check()

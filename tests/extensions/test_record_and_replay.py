@@ -46,6 +46,10 @@ def put_a_folder_there(path: Path) -> None:
     path.mkdir()
 
 
+def move_away(path: Path) -> None:
+    path.replace(path.with_suffix(".old"))
+
+
 def set_mode(path: Path, mode: int) -> None:
     path.chmod(mode)
 
@@ -487,7 +491,50 @@ async def test_the_file_is_its_owners_alone_and_is_begun_anew(tape: Path):
     set_mode(tape, 0o644)
     await recorded(tape, "c")
     assert [line["request"]["text"] for line in lines(tape) if "request" in line] == ["c"]
-    assert mode_of(tape) == 0o644
+    assert mode_of(tape) == 0o600
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+async def test_a_cassette_that_was_moved_away_goes_on_in_a_file_that_is_its_owners_alone(tape: Path):
+    async def move(request, writer):
+        move_away(tape)
+        writer.write(SQUAWK)
+
+    async with serve(move) as server:
+        with providerkit.record(tape):
+            await providerkit.run("a", provider=Bodies(), base_url=server.base_url)
+            set_mode(tape, 0o666)
+            await providerkit.run("b", provider=Bodies(), base_url=server.base_url)
+    assert [line["request"]["text"] for line in lines(tape) if "request" in line] == ["b"]
+    assert mode_of(tape.with_suffix(".old")) == 0o666
+    assert mode_of(tape) == 0o600
+
+
+async def test_a_cassette_is_where_it_was_when_it_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    monkeypatch.chdir(first)
+    recorder = providerkit.record("tape.jsonl")
+    async with serve(SQUAWK) as server:
+        for folder in (second, first):
+            monkeypatch.chdir(folder)
+            with recorder:
+                await providerkit.run("a", provider=Bodies(), base_url=server.base_url)
+    assert sum("cassette" in line for line in lines(first / "tape.jsonl")) == 2
+    assert list(second.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
+async def test_what_is_no_file_is_refused_without_waiting_for_it(tmp_path: Path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    async with serve(SQUAWK) as server:
+        with providerkit.record(pipe), pytest.raises(providerkit.CassetteError, match="it is a named pipe; expected a"):
+            await providerkit.run("a", provider=Bodies(), base_url=server.base_url)
+    assert server.connections == 0
+    with pytest.raises(providerkit.CassetteError, match="can't be read: it is a named pipe; expected a file"):
+        providerkit.replay(pipe)
 
 
 async def test_a_file_that_cant_be_written_is_told_before_anything_is_sent(tmp_path: Path):

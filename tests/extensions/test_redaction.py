@@ -14,8 +14,8 @@ from loopback import http, serve
 from parrots import Parrot
 
 import providerkit
-from providerkit import Endpoint, Headers, Request, Secret, hookimpl
-from providerkit.extensions.redaction import Redaction, is_secret, secrets_of
+from providerkit import Endpoint, Headers, Mask, Request, Secret, hookimpl
+from providerkit.extensions.redaction import Redaction, secrets_of
 
 KEY = 'sk-"MARKED\\-0123/456789+abcdef'
 
@@ -28,12 +28,12 @@ KEY = 'sk-"MARKED\\-0123/456789+abcdef'
     ],
 )
 def test_a_name_says_that_a_value_is_secret(name: str):
-    assert is_secret(name)
+    assert Mask.is_secret(name)
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "x-ratelimit-remaining-tokens", "x-request-id", "monkey", "author"])
 def test_other_names_do_not(name: str):
-    assert not is_secret(name)
+    assert not Mask.is_secret(name)
 
 
 REDACTION = Redaction(frozenset({KEY, "short"}))
@@ -46,6 +46,15 @@ REDACTION = Redaction(frozenset({KEY, "short"}))
             {"apiKey": "a", "in": [{"token": "b"}, {"token": 1}]},
             {"apiKey": "***", "in": [{"token": "***"}, {"token": 1}]},
         ),
+        (
+            {"api_keys": ["a", {"of": "b", "n": 1}], "Credentials": {"user": "c", "more": [["d"]]}, "in": ["e"]},
+            {
+                "api_keys": ["***", {"of": "***", "n": 1}],
+                "Credentials": {"user": "***", "more": [["***"]]},
+                "in": ["e"],
+            },
+        ),
+        ({KEY: 1}, {"***": 1}),
         (f"my {KEY}, {KEY[:16]} and", "my ***, *** and"),
         ("short", "short"),
         ([None, True, 1.5], [None, True, 1.5]),
