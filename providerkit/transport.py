@@ -173,7 +173,33 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch - only Windows has none
 def _session(connector: BaseConnector, *, owned: bool) -> ClientSession:
     import aiohttp
 
-    return aiohttp.ClientSession(connector=connector, connector_owner=owned, cookie_jar=aiohttp.DummyCookieJar())
+    return aiohttp.ClientSession(
+        connector=connector,
+        connector_owner=owned,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        response_class=_response_class(),
+    )
+
+
+@cache
+def _response_class() -> type[ClientResponse]:
+    import aiohttp
+
+    class WatchedResponse(aiohttp.ClientResponse):
+        """A response that knows how its connection ends.
+
+        `lost` is done when the connection is, with the error that broke it: for a body
+        that goes on until the connection ends, aiohttp takes a reset for the end.
+        """
+
+        lost: asyncio.Future[None] | None = None
+
+        async def start(self, connection: Connection) -> ClientResponse:
+            assert connection.protocol is not None  # it is given back at the end of the answer
+            self.lost = connection.protocol.closed
+            return await super().start(connection)
+
+    return WatchedResponse
 
 
 class NetworkTransport:
@@ -291,12 +317,11 @@ class NetworkResponse:
             response.status,
             Headers([(name, value if value.isascii() else _text(value)) for name, value in response.headers.items()]),
         )
-        protocol = response.connection.protocol if response.connection else None  # None where all has come already
-        self._closed = protocol.closed if protocol is not None else None
-        if self._closed:
-            self._closed.remove_done_callback(_retrieve)  # one is enough for all that a connection carries
-            self._closed.add_done_callback(_retrieve)
-            self._closed.add_done_callback(self._wake)
+        self._lost: asyncio.Future[None] | None = getattr(response, "lost", None)  # None if a test's mock made it
+        if self._lost:
+            self._lost.remove_done_callback(_retrieve)  # one is enough for all that a connection carries
+            self._lost.add_done_callback(_retrieve)
+            self._lost.add_done_callback(self._wake)
 
     def _wake(self, closed: asyncio.Future[None]) -> None:
         """End the wait for a body whose connection is gone: after a malformed chunk aiohttp does not."""
@@ -305,8 +330,8 @@ class NetworkResponse:
 
     def let_go(self) -> None:
         """Stop watching the connection, which may go on to carry another answer."""
-        if self._closed:
-            self._closed.remove_done_callback(self._wake)
+        if self._lost:
+            self._lost.remove_done_callback(self._wake)
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Give the body as the socket gives it."""
@@ -320,14 +345,18 @@ class NetworkResponse:
             data = await self._content.readany()
         except Exception as error:  # noqa: BLE001 - whatever it is, its repr may hold the key
             data = self._content._read_nowait(-1)  # what came before the break, which aiohttp would drop
-            broken = StreamTruncated(f"the connection broke in mid-answer: {_reason(error)}")
+            reason: BaseException | None = error
         else:
-            if data:
-                return data
-            raise StopAsyncIteration
+            reason = None if data or self.head.delimited else self._reset()
         if data:
             return data
-        raise broken
+        if reason is None:
+            raise StopAsyncIteration
+        raise StreamTruncated(f"the connection broke in mid-answer: {_reason(reason)}")
+
+    def _reset(self) -> BaseException | None:
+        """Return what broke the connection; None if it is open, or was closed in good order."""
+        return self._lost.exception() if self._lost and self._lost.done() else None
 
 
 def _text(words: str) -> str:

@@ -11,6 +11,7 @@ import weakref
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 import pytest
@@ -279,6 +280,71 @@ async def test_a_reset_in_mid_answer_is_an_error_that_holds_the_text():
     assert error.partial == "a"
 
 
+UNTIL_THE_END = {
+    "no frame": http(EVENT, framed=False),
+    "HTTP/1.0": http(EVENT, framed=False).replace(b"HTTP/1.1", b"HTTP/1.0"),
+    "Connection: close": http(EVENT, framed=False, Connection="close"),
+    "chunks that were wrapped": http(EVENT, framed=False, Transfer_Encoding="chunked, gzip"),
+    "no such coding": http(EVENT, framed=False, Transfer_Encoding="x-chunked"),
+    "identity": http(EVENT, framed=False, Transfer_Encoding="identity"),
+}
+
+
+@asynccontextmanager
+async def called_by_tls(handler: Handler, authority: trustme.CA) -> AsyncIterator[tuple[str, dict[str, object]]]:
+    async with serve(handler, ssl=serving(authority, "127.0.0.1")) as server, trusting(authority) as connector:
+        yield server.base_url, {"connector": connector}
+
+
+@asynccontextmanager
+async def called_by_socks(handler: Handler, authority: trustme.CA) -> AsyncIterator[tuple[str, dict[str, object]]]:
+    async with serve_socks(handler) as (url, _):
+        yield "http://parrot.invalid", {"proxy": url}
+
+
+@asynccontextmanager
+async def called_by_proxy(handler: Handler, authority: trustme.CA) -> AsyncIterator[tuple[str, dict[str, object]]]:
+    async with serve(handler) as server:
+        yield "http://parrot.invalid", {"proxy": server.base_url}
+
+
+@asynccontextmanager
+async def called(handler: Handler, authority: trustme.CA) -> AsyncIterator[tuple[str, dict[str, object]]]:
+    async with serve(handler) as server:
+        yield server.base_url, {}
+
+
+@pytest.mark.parametrize("answer", UNTIL_THE_END.values(), ids=UNTIL_THE_END)
+@pytest.mark.parametrize("way", [called, called_by_tls, called_by_socks, called_by_proxy])
+@pytest.mark.parametrize("ends", ["RST", "FIN"])
+async def test_a_body_that_ends_with_its_connection_is_broken_by_a_reset_and_never_proven(
+    way: Any, answer: bytes, ends: str, authority: trustme.CA
+):
+    async def answer_and_end(received: Received, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer)
+        await writer.drain()
+        await delivered.wait()
+        if ends == "RST":
+            reset(writer)
+        else:
+            writer.close()
+
+    delivered = asyncio.Event()
+    async with way(answer_and_end, authority) as (base_url, options), providerkit.Client(retry=ONCE) as client:
+        run = client.run("hello", provider=Parrot, api_key=KEY, base_url=base_url, **options)
+
+        async def consume() -> None:
+            async for _ in run:
+                delivered.set()
+
+        if ends == "RST":
+            error = await failure(providerkit.StreamTruncated, consume())
+            assert (error.partial, "reset" in str(error)) == ("a", True)
+        else:
+            await consume()
+    assert (run.reply.text, run.reply.proven) == ("a", False)
+
+
 async def test_a_connection_that_closes_as_it_is_used_again_names_no_query():
     async def refuse(received: Received, writer: asyncio.StreamWriter) -> None:
         writer.write(http(b"", status=503))
@@ -541,7 +607,7 @@ async def test_a_proxy_that_is_not_there_is_a_connect_error(scheme: str):
 
 
 @asynccontextmanager
-async def serve_socks(answer: bytes, *, reply: int = 0) -> AsyncIterator[tuple[str, asyncio.Queue[bytes]]]:
+async def serve_socks(answer: bytes | Handler, *, reply: int = 0) -> AsyncIterator[tuple[str, asyncio.Queue[bytes]]]:
     """Play a SOCKS5 proxy (RFC 1928) and the host behind it; give its URL and the hosts it was asked for."""
     hosts: asyncio.Queue[bytes] = asyncio.Queue()
 
@@ -555,7 +621,10 @@ async def serve_socks(answer: bytes, *, reply: int = 0) -> AsyncIterator[tuple[s
         writer.write(bytes((5, reply, 0, 1)) + bytes(6))
         if not reply:
             await reader.readuntil(b"\r\n\r\n")
-            writer.write(answer)
+            if isinstance(answer, bytes):
+                writer.write(answer)
+            else:
+                await answer(Received("POST", "/", {}, b""), writer)
         await reader.read()
         hosts.put_nowait(b"closed")
         writer.close()
