@@ -18,7 +18,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from functools import cache
 from io import BytesIO
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from .errors import (
@@ -36,6 +36,7 @@ from .wire import Headers, Request, ResponseHead
 
 if TYPE_CHECKING:
     from aiohttp import AddrInfoType, BaseConnector, ClientResponse, ClientSession, TCPConnector
+    from aiohttp.client_proto import ResponseHandler
     from aiohttp.client_reqrep import ConnectionKey
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
@@ -186,7 +187,7 @@ def _response_class() -> type[ClientResponse]:
     import aiohttp
 
     class WatchedResponse(aiohttp.ClientResponse):
-        """A response that knows how its connection ends.
+        """A response that knows how its connection ends, and whose head outlives garbage behind it.
 
         `lost` is done when the connection is, with the error that broke it: for a body
         that goes on until the connection ends, aiohttp takes a reset for the end.
@@ -197,9 +198,59 @@ def _response_class() -> type[ClientResponse]:
         async def start(self, connection: Connection) -> ClientResponse:
             assert connection.protocol is not None  # it is given back at the end of the answer
             self.lost = connection.protocol.closed
+            _HeadFirst(connection.protocol)
             return await super().start(connection)
 
     return WatchedResponse
+
+
+class _HeadFirst:
+    """A parser of HTTP that hands on the head, whatever comes behind it in the same packet.
+
+    aiohttp's own reads all that has come, and when it fails, it drops the head, and with
+    it the status, or a whole answer that has garbage behind it. This one stands in for it
+    until the head is complete, and takes it line by line. A fault in what follows is
+    raised on the next turn of the loop, as if it had come in another packet.
+    """
+
+    def __init__(self, protocol: ResponseHandler) -> None:
+        self._protocol = protocol
+        self._parser: Any = protocol._parser
+        self._failure: Exception | None = None
+        protocol._parser = self  # type: ignore[assignment]  # it does what is asked of one before the body
+
+    def feed_data(self, data: bytes) -> tuple[list[Any], bool, bytes]:
+        """Return the messages whose head is complete, as aiohttp's parser does."""
+        if self._failure is not None:
+            self._protocol._parser = self._parser
+            raise self._failure
+        found: list[Any] = []
+        start = 0
+        while start < len(data):
+            end = data.find(b"\n", start) + 1 or len(data)
+            messages, upgraded, tail = self._parser.feed_data(data[start:end])
+            found += messages
+            start = end
+            if upgraded:
+                return found, True, tail + data[end:]
+            if any(message.code >= 200 for message, _ in messages):
+                self._protocol._parser = self._parser
+                return found + self._feed_body(data[end:]), False, b""
+        return found, False, b""
+
+    def _feed_body(self, data: bytes) -> list[Any]:
+        try:
+            messages, _, _ = self._parser.feed_data(data)
+        except Exception as error:  # noqa: BLE001 - whatever it is, aiohttp itself handles it
+            self._failure = error
+            self._protocol._parser = self  # type: ignore[assignment]  # to raise it
+            asyncio.get_running_loop().call_soon(self._protocol.data_received, b"")
+            return []
+        return list(messages)
+
+    def feed_eof(self) -> Any:
+        """Take the end of the connection."""
+        return self._parser.feed_eof()
 
 
 class NetworkTransport:

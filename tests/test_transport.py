@@ -345,6 +345,47 @@ async def test_a_body_that_ends_with_its_connection_is_broken_by_a_reset_and_nev
     assert (run.reply.text, run.reply.proven) == ("a", False)
 
 
+GARBAGE = [b"GARBAGE\r\n\r\n", b"\r\n\r\n", b"\0", http(b"x"), b"HTTP/1.1 101 Up\r\nUpgrade: x\r\n\r\nx", b"\r\nX: y"]
+
+
+@pytest.mark.parametrize("garbage", GARBAGE, ids=repr)
+@pytest.mark.parametrize("answer", [ANSWER, http(EVENT), chunked(EVENT)], ids=["marked", "with a length", "chunked"])
+@pytest.mark.parametrize("interim", [b"", b"HTTP/1.1 103 Early\r\nLink: x\r\n\r\n"], ids=["at once", "after hints"])
+async def test_a_whole_answer_outlives_what_comes_behind_it_in_its_packet(
+    garbage: bytes, answer: bytes, interim: bytes
+):
+    provider = Macaw if answer == ANSWER else Parrot
+
+    async def answer_too_much(received: Received, writer: asyncio.StreamWriter) -> None:
+        writer.write(interim + answer + garbage)
+
+    async with serve(answer_too_much) as server, providerkit.Client(retry=ONCE) as client:
+        for _ in range(2):
+            reply = await client.run("hello", provider=provider, base_url=server.base_url)
+            assert (reply.text, reply.proven) == ("a", True)
+    assert (len(server.requests), server.connections) == (2, 1 if garbage.isspace() else 2)
+
+
+@pytest.mark.parametrize("cut", range(1, len(chunked(EVENT)) + 3))
+async def test_a_head_is_read_wherever_its_packets_are_cut(cut: int):
+    async def answer_in_two(received: Received, writer: asyncio.StreamWriter) -> None:
+        wire = chunked(EVENT) + b"\0\0\0"
+        writer.write(wire[:cut])
+        for _ in range(5):
+            await asyncio.sleep(0)
+        writer.write(wire[cut:])
+
+    async with serve(answer_in_two) as server:
+        reply = await ask(server.base_url)
+    assert (reply.text, reply.proven) == ("a", True)
+
+
+async def test_an_answer_that_goes_over_to_another_protocol_is_an_error():
+    async with serve(b"HTTP/1.1 101 Up\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nGARBAGE") as server:
+        error = await failure(providerkit.ProviderError, ask(server.base_url))
+    assert error.status == 101
+
+
 async def test_a_connection_that_closes_as_it_is_used_again_names_no_query():
     async def refuse(received: Received, writer: asyncio.StreamWriter) -> None:
         writer.write(http(b"", status=503))
