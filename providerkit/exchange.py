@@ -230,6 +230,7 @@ async def _fetch(call: Call, request: Request, transport: Transport) -> tuple[Re
     with Watch(call.clock, call.timeouts, call.clock.now()) as watch, closing(watch), watch.present():
         async with transport.send(dressed(request, call.endpoint)) as response:
             if not 200 <= response.head.status < 300:
+                watch.settle()
                 raise await _refusal(call, response.head, response.chunks())
             return response.head, await _joined(response.chunks(), call.limits.event)
 
@@ -364,7 +365,7 @@ async def _refusal(call: Call, head: ResponseHead, chunks: AsyncIterator[bytes])
 
 
 async def _error_body(chunks: AsyncIterator[bytes], cap: int) -> bytes:
-    """Read the body of an error as far as it comes: what is known already must not hang on its end."""
+    """Read the body of an error as far as it comes: no fault in it may hide the status, which is known."""
     body = bytearray()
     try:
         async with asyncio.timeout(ERROR_BODY):
@@ -372,7 +373,7 @@ async def _error_body(chunks: AsyncIterator[bytes], cap: int) -> bytes:
                 body += chunk
                 if len(body) >= cap:
                     break
-    except (TimeoutError, StreamTruncated):
+    except (TimeoutError, ProviderKitError):
         pass
     return bytes(body[:cap])
 

@@ -11,10 +11,11 @@ import os
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from difflib import get_close_matches
 from functools import lru_cache
+from json import JSONDecodeError
 from types import MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,7 +29,7 @@ from .errors import (
     PluginError,
     ProviderError,
     ProviderKitError,
-    StreamMalformed,
+    StreamError,
     UnknownExtension,
     UnknownProvider,
 )
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from .transport import Transport
 
 EXTENSIONS_VARIABLE = "PROVIDERKIT_EXTENSIONS"
+_UNREADABLE = (JSONDecodeError, UnicodeDecodeError, RecursionError)  # what parsers raise for a body, whoever wrote them
 
 T = TypeVar("T")
 
@@ -376,10 +378,17 @@ class Hooks:
         return decoder
 
     def parse_error(self, head: ResponseHead, body: bytes) -> ProviderError | None:
-        """Make the typed error of an answer that is none; None where the provider knows none, or can't read it."""
+        """Return the typed error of an answer that is none; None if the provider knows none, or can't read it.
+
+        An error that the hook raises counts as one that it returns.
+        """
         error: ProviderError | None = None
-        with suppress(StreamMalformed):  # a gateway's page, say: it must not hide the error of its status
+        try:
             error = self._ask_optional(ProviderError, "parse_error", head=head, body=body)
+        except ProviderError as raised:
+            error = raised
+        except StreamError:  # of a gateway's page, say: it must not hide the error of its status
+            pass
         return error
 
     def build_models_request(self, endpoint: Endpoint) -> Request | None:
@@ -430,6 +439,8 @@ class Hooks:
                 raise
             failure = self._failed(hook, error)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin boundary: a hook may raise anything
+            if hook == "parse_error" and isinstance(error, _UNREADABLE):
+                return None
             failure = self._failed(hook, error)
         raise failure
 
