@@ -73,7 +73,9 @@ class Finish:
     """End the answer; exactly one, always last.
 
     `reason` is stop, length, tool_calls, content_filter, pause, error or other. `proven`
-    is False where only the end of the connection says that the answer is whole.
+    is True if the wire's own mark of the end has come, or HTTP has shown the end of the
+    body. It is False if the connection just ended, broke or fell silent, though a finish
+    reason may have come before.
     """
 
     reason: str = attrs.field(validator=attrs.validators.instance_of(str))
@@ -110,6 +112,13 @@ class Restart:
 
 
 Event: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | Usage | ProviderData | ToolResult | Restart | Finish
+
+
+def has_content(event: Event) -> bool:
+    """Return whether an event holds a piece of the answer: text, reasoning, or a piece of a tool call."""
+    if isinstance(event, (TextDelta, ReasoningDelta)):
+        return bool(event.text)
+    return isinstance(event, ToolCallDelta)
 
 
 @attrs.frozen

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from .errors import PluginError, ProviderError, ProviderKitError, StreamMalformed, StreamTruncated, UnexpectedContent
-from .events import Attempt, Event, Finish, Transcript
+from .events import Attempt, Event, Finish, Transcript, has_content
 from .hookspecs import Observer
 from .messages import Chat, Model
 from .plugins import Hooks
@@ -137,13 +137,13 @@ class Exchange:
             with self._watch or self._begin() as watch:
                 answer = self._answer or await self._send(watch)
                 events: list[Event] = []
-                while not events and not answer.finished:
+                while not events and not answer.finish:
                     events = await answer.next()
                     if self._transcript.add(events):
                         watch.content()
             if self._is_observed and events:
                 self._observers.tell("events", tuple(events))
-            if answer.finished:
+            if answer.finish:
                 await self.aclose()
         except ProviderKitError as raised:
             error = raised
@@ -164,9 +164,8 @@ class Exchange:
         seconds = self._call.clock.now() - self._started
         self._transcript.attempts.append(Attempt(self._call.route, error, seconds, self._transcript.source))
         logger.info("%s: %s in %.3f s", self._call.route, type(error).__name__ if error else "ended", seconds)
-        complete = self._answer is not None and self._answer.finished
         try:
-            await self._leave(error or (None if complete else asyncio.CancelledError()))
+            await self._leave(error or (self._answer.missing if self._answer else asyncio.CancelledError()))
         except (Exception, SystemExit) as raised:  # noqa: BLE001 - the plugin boundary: what was answered stands
             logger.warning("%s: closing raised %s", self._call.route, type(raised).__name__)
 
@@ -271,7 +270,8 @@ class _Answer:
         self._start: list[bytes] | None = []  # the body, until it has made an event
         self._eventless = 0
         self._patience: float | None = None
-        self.finished = False
+        self._is_cut = False  # the end was not waited for, or the connection broke before it
+        self.finish: Finish | None = None
 
     async def begin(self) -> None:
         """Ask the plugin for a decoder, or, where this is no answer, for its error."""
@@ -279,6 +279,13 @@ class _Answer:
             self._watch.settle()
             raise await _refusal(self._call, self._head, self._chunks)
         self._decoder = self._call.hooks.parse_stream(self._head, self._call.model)
+
+    @property
+    def missing(self) -> BaseException | None:
+        """Return what a transport is left with: None if the answer is complete."""
+        if self.finish is None:
+            return asyncio.CancelledError()
+        return StreamTruncated("the end of the body did not come") if self._is_cut else None
 
     async def aclose(self) -> None:
         """Close the chunks where they come from a generator, which its loop would close in a task of its own."""
@@ -299,7 +306,10 @@ class _Answer:
         except ProviderKitError as error:
             failure = await self._explained(error)
         else:
-            self.finished = bool(events) and type(events[-1]) is Finish
+            if self._patience is not None and any(map(has_content, events)):
+                self._patience = None  # it was not the end
+            if events and type(last := events[-1]) is Finish:
+                self.finish = last
             return events
         raise failure
 
@@ -316,6 +326,7 @@ class _Answer:
             async with asyncio.timeout_at(until):
                 return await anext(self._chunks, b"")
         except (TimeoutError, StreamTruncated):
+            self._is_cut = True
             return b""
 
     def _feed(self, chunk: bytes) -> list[Event]:
@@ -335,6 +346,7 @@ class _Answer:
         return events
 
     def _close(self) -> list[Event]:
+        had_ended = self._decoder.ended
         events = self._decoder.close()
         if not events or type(events[-1]) is not Finish:
             raise PluginError(
@@ -342,8 +354,9 @@ class _Answer:
                 plugin=self._call.hooks.info.name,
                 hook="parse_stream",
             )
-        if not self._decoder.ended:  # then only the end of the body says that this is all
-            events[-1] = Finish(events[-1].reason, proven=self._head.framed)
+        if had_ended or not self._decoder.ended:  # then only the end of the body proves that this is all
+            shown = self._head.framed and not self._is_cut
+            events[-1] = attrs.evolve(events[-1], proven=events[-1].proven and shown)
         return events
 
     async def _explained(self, error: ProviderKitError) -> ProviderKitError:

@@ -295,7 +295,8 @@ class Decoder(Protocol):
 
     `feed` and `close` together give exactly one Finish, last. `ended` turns True when no
     more is needed: the wire has said the end, though a Finish may still be held back
-    because usage can follow. `close` is called at most once, at a clean end of the body
+    because usage can follow; content that follows is part of the answer, and turns it
+    False again until the wire repeats the end. `close` is called at most once, at a clean end of the body
     or a moment after `ended`; it raises StreamTruncated where the end is not proven.
     """
 

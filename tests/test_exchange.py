@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import attrs
 import pytest
-from asking import KEY, Told, ask, failure, on_the_wire
+from asking import KEY, ONCE, Told, ask, failure, on_the_wire
 from clocks import HandClock
 from loopback import Handler, Received, chunked, http, reset, serve
 from parrots import Macaw, Parrot
@@ -441,19 +441,103 @@ async def test_usage_may_follow_the_finish_reason(pieces: tuple[bytes, ...]):
     assert (run.reply.usage, run.reply.finish_reason) == (Usage(output_tokens=3), "length")
 
 
-@pytest.mark.parametrize("end", ["stalls", "is cut", "is reset", "ends"])
-async def test_an_answer_whose_wire_has_said_the_end_is_whole(end: str, monkeypatch: pytest.MonkeyPatch):
+ENDS: dict[str, Callable[[asyncio.StreamWriter], object]] = {
+    "stalls": lambda writer: None,
+    "is cut": lambda writer: writer.close(),
+    "is reset": reset,
+    "ends": lambda writer: writer.write(b"0\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+async def test_an_answer_whose_wire_has_said_the_end_is_whole_and_proven_if_its_body_ends(
+    end: str, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(exchange, "AFTER_END", 0.01 if end == "stalls" else 60.0)
-    ends: dict[str, Callable[[asyncio.StreamWriter], object]] = {
-        "stalls": lambda writer: None,
-        "is cut": lambda writer: writer.close(),
-        "is reset": reset,
-        "ends": lambda writer: writer.write(b"0\r\n\r\n"),
-    }
-    async with serve(in_turns(A, FINISH, USAGE, end=ends[end])) as server:
+    async with serve(in_turns(A, FINISH, USAGE, end=ENDS[end])) as server:
         reply = await ask(server.base_url, Mynah)
-    assert (reply.text, reply.finish_reason, reply.proven) == ("a", "length", True)
+    assert (reply.text, reply.finish_reason, reply.proven) == ("a", "length", end == "ends")
     assert reply.usage == Usage(output_tokens=3)
+
+
+async def test_a_finish_reason_before_an_unframed_end_is_not_proven():
+    async with serve(http(A + FINISH, framed=False)) as server:
+        reply = await ask(server.base_url, Mynah)
+    assert (reply.text, reply.finish_reason, reply.proven) == ("a", "length", False)
+
+
+STOP = b'data: {"finish": "stop"}\n\n'
+
+
+@pytest.mark.parametrize("collected", [True, False])
+@pytest.mark.parametrize(
+    "pieces",
+    [(FINISH, A, B, STOP + DONE), (FINISH + A, B, DONE), (A + FINISH, B + STOP, DONE), (FINISH, USAGE, A, B + STOP)],
+    ids=["said again", "a mark", "between", "no mark"],
+)
+async def test_content_after_a_finish_reason_is_waited_for_and_given(
+    pieces: tuple[bytes, ...], collected: bool, monkeypatch: pytest.MonkeyPatch
+):
+    end = (lambda writer: None) if DONE in pieces[-1] else ENDS["ends"]
+    monkeypatch.setattr(exchange, "AFTER_END", 60.0)
+    async with serve(in_turns(*pieces, end=end)) as server, providerkit.Client(retry=ONCE) as client:
+        run = client.run("hello", provider=Mynah, base_url=server.base_url)
+        if collected:
+            reply = await run
+        else:
+            assert [text async for text in run] == ["a", "b"]
+            reply = run.reply
+    assert (reply.text, reply.finish_reason, reply.proven) == ("ab", "length", True)
+
+
+@pytest.mark.parametrize("pieces", [(FINISH,), (FINISH, USAGE), (FINISH, A), (A, FINISH, B)], ids=repr)
+@pytest.mark.parametrize("end", ENDS)
+async def test_an_early_finish_reason_proves_nothing(pieces: tuple[bytes, ...], end: str):
+    """What goes on is waited for until a clock fires; what ends in good order is given."""
+    clock = HandClock()
+    text = b"".join(pieces).count(b'"a"') * "a" + b"".join(pieces).count(b'"b"') * "b"
+
+    async def answer(received: Received, writer: asyncio.StreamWriter) -> None:
+        await in_turns(*pieces, end=ENDS[end])(received, writer)
+        if end == "stalls":
+            for _ in range(20):
+                await asyncio.sleep(0)
+            clock.advance(61)
+            await asyncio.Event().wait()
+
+    async with serve(answer) as server:
+        asked = ask(server.base_url, Mynah, clock=clock)
+        if end == "ends":
+            reply = await asked
+            assert (reply.text, reply.finish_reason, reply.proven) == (text, "length", not text)
+        else:
+            kind = providerkit.TimedOut if end == "stalls" else providerkit.StreamTruncated
+            error = await failure(kind, asked)
+            assert error.partial == text
+
+
+class Hasty:
+    """Be a decoder that has ended with the first event, whatever comes."""
+
+    def __init__(self) -> None:
+        self._inner = EventStream(parse_mynah, end=Finish("stop"))
+        self.ended = False
+
+    def feed(self, data: bytes) -> list[providerkit.Event]:
+        self.ended = True
+        return self._inner.feed(data)
+
+    def close(self) -> list[providerkit.Event]:
+        return self._inner.close()
+
+
+@pytest.mark.parametrize("end", ENDS)
+async def test_the_grace_starts_anew_with_content_though_a_decoder_has_ended(end: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(exchange, "AFTER_END", 0.05 if end == "stalls" else 60.0)
+    hasty = on_the_wire(Macaw, parse_stream=hookimpl(lambda self: Hasty()))
+    async with serve(in_turns(A, B, A, end=ENDS[end])) as server:
+        reply = await ask(server.base_url, hasty)
+    assert (reply.text, reply.proven) == ("aba", end == "ends")
 
 
 async def test_a_fault_behind_good_events_is_told_without_waiting_for_more(monkeypatch: pytest.MonkeyPatch):
