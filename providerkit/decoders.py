@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from io import BytesIO
 from typing import Any, TypeAlias
 
 import attrs
@@ -204,12 +205,12 @@ class JSONBody:
 
     def __init__(self, parse: ParseValue) -> None:
         self._parse = parse
-        self._body: list[bytes] = []
+        self._body = BytesIO()  # a list of pieces would take forty bytes more for each
         self.ended = False
 
     def feed(self, data: bytes) -> list[Event]:
         """Take bytes, cut anywhere; nothing is given before the end."""
-        self._body.append(data)
+        self._body.write(data)
         return []
 
     def close(self) -> list[Event]:
@@ -223,7 +224,7 @@ class JSONBody:
         return [*others, finishes[0] if finishes else _default_finish(called_tool)]
 
     def _value(self) -> Any:
-        body, self._body = b"".join(self._body).removeprefix(_BOM), []
+        body, self._body = self._body.getvalue().removeprefix(_BOM), BytesIO()
         if not body.strip():
             raise StreamTruncated("the body is empty")
         try:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from .errors import PluginError, ProviderError, ProviderKitError, StreamMalformed, StreamTruncated, UnexpectedContent
-from .events import Attempt, Event, Finish, Transcript, has_content
+from .events import Attempt, Event, Finish, Transcript, has_content, size_of
 from .hookspecs import Observer
 from .messages import Chat, Model
 from .plugins import Hooks
@@ -125,6 +125,7 @@ class Exchange:
         self._sending: AbstractAsyncContextManager[Response] | None = None
         self._answer: _Answer | None = None
         self._ended = False
+        self._held = 0  # bytes of the events before the first content
 
     async def next(self) -> list[Event] | None:
         """Give the next events, the last of which is the Finish; None after it.
@@ -141,6 +142,8 @@ class Exchange:
                     events = await answer.next()
                     if self._transcript.add(events):
                         watch.content()
+                    elif not self._transcript.has_content:
+                        self._weigh(events)
             if self._is_observed and events:
                 self._observers.tell("events", tuple(events))
             if answer.finish:
@@ -153,6 +156,16 @@ class Exchange:
             return events or None
         await self.aclose(error)
         raise told(error, self._call, self._transcript.text)
+
+    def _weigh(self, events: list[Event]) -> None:
+        """Count what is held because content has not come; raises StreamMalformed if it is too much."""
+        cap = self._call.limits.event
+        self._held += sum(size_of(event, cap) for event in events)
+        if self._held > cap:
+            raise StreamMalformed(
+                f"the events before the first content take {self._held} bytes; "
+                f"the cap is {cap} (Client(limits=Limits(event=...)))"
+            )
 
     async def aclose(self, error: ProviderKitError | None = None) -> None:
         """End the attempt; what is unread is not drained, its connection is closed."""
@@ -267,7 +280,7 @@ class _Answer:
         self._head = response.head
         self._chunks = response.chunks()
         self._decoder: Decoder
-        self._start: list[bytes] | None = []  # the body, until it has made an event
+        self._start: bytearray | None = bytearray()  # the body, until it has made an event
         self._eventless = 0
         self._patience: float | None = None
         self._is_cut = False  # the end was not waited for, or the connection broke before it
@@ -331,7 +344,7 @@ class _Answer:
 
     def _feed(self, chunk: bytes) -> list[Event]:
         if self._start is not None and self._eventless < self._call.limits.error_body:
-            self._start.append(chunk)
+            self._start += chunk
         events = self._decoder.feed(chunk)
         if events:
             self._start = None
@@ -365,7 +378,7 @@ class _Answer:
             return _completed(error, self._call, self._head)
         self._watch.settle()
         cap = self._call.limits.error_body
-        body = b"".join(self._start)[:cap]
+        body = bytes(self._start[:cap])
         if len(body) < cap:
             body += await _error_body(self._chunks, cap - len(body))
         typed = self._call.hooks.parse_error(self._head, body) or error
