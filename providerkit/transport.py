@@ -321,17 +321,29 @@ class _Sending:
         self._transport = transport
         self._request = request
         self._own: ClientSession | None = None
+        self._response: ClientResponse | None = None
+
+    def __del__(self) -> None:
+        """Close what nobody left: its event loop was closed in mid-answer, and closes no generator any more."""
+        if self._response is None:
+            return
+        if self._loop.is_closed():
+            _close(self._response)
+        else:
+            self._loop.call_soon_threadsafe(_close, self._response)
 
     async def __aenter__(self) -> NetworkResponse:
         session = await self._transport._shared_session()
         if session is None:
             session = self._own = self._transport._own_session()
         try:
-            self._response = await self._transport._request(session, self._request)
+            response = await self._transport._request(session, self._request)
         except BaseException:
             await self._close_own()
             raise
-        self._answer = NetworkResponse(self._response)
+        self._loop = asyncio.get_running_loop()
+        self._response = response
+        self._answer = NetworkResponse(response)
         return self._answer
 
     async def __aexit__(self, kind: type[BaseException] | None, *failure: object) -> None:
@@ -339,8 +351,10 @@ class _Sending:
             if kind is None:
                 await self._settle()
         finally:
+            response, self._response = self._response, None
             self._answer.let_go()
-            self._response.close()
+            if response is not None:
+                _close(response)
             await self._close_own()
 
     async def _settle(self) -> None:
@@ -349,7 +363,7 @@ class _Sending:
         Two turns of the loop, which is no wait: one to read the socket, one to come back.
         """
         for _ in range(2):
-            if not self._response.content.is_eof():
+            if not self._answer.is_complete:
                 await asyncio.sleep(0)
 
     async def _close_own(self) -> None:
@@ -378,6 +392,11 @@ class NetworkResponse:
         """End the wait for a body whose connection is gone: after a malformed chunk aiohttp does not."""
         if self._content.exception() is None and not self._content.is_eof():
             self._content.set_exception(ConnectionError())
+
+    @property
+    def is_complete(self) -> bool:
+        """Return whether the end of the body has come."""
+        return self._content.is_eof()
 
     def let_go(self) -> None:
         """Stop watching the connection, which may go on to carry another answer."""
@@ -408,6 +427,18 @@ class NetworkResponse:
     def _reset(self) -> BaseException | None:
         """Return what broke the connection; None if it is open, or was closed in good order."""
         return self._lost.exception() if self._lost and self._lost.done() else None
+
+
+def _close(response: ClientResponse) -> None:
+    """Close a response, also if its event loop is closed.
+
+    Then aiohttp leaves the connection open, and complains of it later with all that it
+    knows, the password of a proxy included. So the connection is taken from it; asyncio
+    closes the socket together with the transport.
+    """
+    response.close()
+    if response.connection is not None:
+        response.connection._protocol = None
 
 
 def _text(words: str) -> str:

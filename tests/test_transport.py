@@ -6,18 +6,20 @@ import asyncio
 import base64
 import gc
 import ssl
+import subprocess
 import sys
 import weakref
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 import trustme
 from asking import KEY, ONCE, ask, failure, on_the_wire
-from loopback import Handler, Received, chunked, http, reset, serve
+from loopback import Handler, Received, chunked, http, reset, serve, serve_elsewhere
 from parrots import Macaw, Parrot
 
 import providerkit
@@ -672,6 +674,57 @@ async def serve_socks(answer: bytes | Handler, *, reply: int = 0) -> AsyncIterat
 
     async with await asyncio.start_server(talk, "127.0.0.1") as server:
         yield f"socks5://127.0.0.1:{server.sockets[0].getsockname()[1]}", hosts
+
+
+LOOP_CLOSED_EARLY = """
+import asyncio, gc, sys
+import providerkit
+from parrots import Parrot
+
+url, left, key = sys.argv[1:]
+
+async def begin():
+    run = providerkit.Client().run("hello", provider=Parrot, base_url="http://parrot.invalid", api_key=key, proxy=url)
+    texts = aiter(run)
+    assert await anext(texts) == "a"
+    if left == "in a task":
+        asyncio.get_running_loop().stop()
+        await anext(texts)
+    return texts
+
+loop = asyncio.new_event_loop()
+task = loop.create_task(begin())
+loop.run_forever() if left == "in a task" else loop.run_until_complete(task)
+loop.close()
+if left == "later":
+    async def leave(texts):
+        await texts.aclose()
+    asyncio.run(leave(task.result()))
+del task
+gc.collect()
+"""
+
+
+@pytest.mark.parametrize("left", ["in a task", "never", "later"])
+@pytest.mark.parametrize("mode", ["-Walways", "-Xdev"])
+def test_a_loop_that_is_closed_in_mid_answer_leaves_no_connection_to_complain_of(left: str, mode: str):
+    with serve_elsewhere(OPEN) as proxy:
+        url = proxy.base_url.replace("//", "//polly:pa55word@")
+        program = [sys.executable, mode, "-c", LOOP_CLOSED_EARLY, url, left, KEY]
+        done = subprocess.run(program, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    said = done.stdout + done.stderr
+    assert [word for word in ("Unclosed connection", "Unclosed response", "pa55word", KEY) if word in said] == []
+
+
+async def test_an_answer_that_is_forgotten_in_the_middle_closes_its_connection():
+    connections = Connections(Limits())
+    async with serve(OPEN) as server:
+        sending = NetworkTransport(connections).send(Request("GET", server.base_url))
+        await sending.__aenter__()
+        del sending
+        gc.collect()
+        await server.closed.get()
+        await connections.close()
 
 
 async def test_a_socks_proxy_is_asked_for_the_host_and_let_go():
