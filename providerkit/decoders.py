@@ -14,10 +14,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from io import BytesIO
 from typing import Any, TypeAlias
 
+import attrs
+
 from .errors import StreamMalformed, StreamTruncated, UnexpectedContent
-from .events import Event, Finish, ToolCallDelta
+from .events import Event, Finish, ToolCallDelta, has_content
 from .jsonlines import JSONLinesDecoder
 from .sse import SSEDecoder
 from .wire import Decoder, ResponseHead, loads
@@ -33,8 +36,10 @@ class _Records:
     """Hold the laws that EventStream and JSONLines share.
 
     `cut` cuts records out of bytes, and `cut_last` gives those that the end of the bytes
-    completes; the first two fields of each are its data and its type. The first finish
-    reason is held back, since deltas and usage may follow it.
+    completes; the first two fields of each are its data and its type. A finish reason is
+    held back, since usage may follow it, and content, which is part of the answer. A reason
+    that came before all content, or that content has followed, is not the end: only the
+    mark, another reason, or the end of the body is, and that last is not proven then.
     """
 
     def __init__(
@@ -51,6 +56,8 @@ class _Records:
         self._end = end
         self._mark = done
         self._finish: Finish | None = None
+        self._is_early = False  # content has followed the finish reason
+        self._has_content = False
         self._error: Exception | None = None
         self._seen = False
         self._called_tool = False
@@ -72,14 +79,17 @@ class _Records:
         Raises StreamTruncated where the last record is cut, or nothing proves the end.
         """
         self._raise_error()
+        ended = self.ended
         events = self._collect(self._cut_last())
-        if isinstance(self._error, (StreamMalformed, ValueError)):  # a plugin may use another JSON parser
-            if self._finish is None:
+        is_cut = isinstance(self._error, (StreamMalformed, ValueError))  # a plugin may use another JSON parser
+        if is_cut:
+            if not ended:
                 raise StreamTruncated(f"the answer stopped in the middle of an event: {self._error}")
             self._error = None  # the wire had said the end; usage that is cut takes nothing from the answer
         self._raise_error()
         if not self._done:
-            events.append(self._end_of_body())
+            events.append(self._end_of_body(proven=not (is_cut or self._is_early)))
+            self.ended = ended  # what the end of the body completes is proven by that end alone
         return events
 
     def _raise_error(self) -> None:
@@ -90,6 +100,8 @@ class _Records:
         """Make events of records; all that is done for every one of a stream stands in this loop."""
         events: list[Event] = []
         parse, mark = self._parse, self._mark
+        found: Finish | None = None
+        examined = 0
         try:
             for record in records:
                 data, kind = record[0], record[1]
@@ -101,24 +113,40 @@ class _Records:
                     self._seen = True
                     for event in parse(data, kind):
                         if type(event) is Finish:
-                            self._finish = self._finish or event
-                            self.ended = True
+                            found = found or event
                         else:
                             if type(event) is ToolCallDelta:
                                 self._called_tool = True
                             events.append(event)
+                    if found or self._finish:
+                        self._weigh(found, events[examined:])
+                        found, examined = None, len(events)
         except Exception as error:  # noqa: BLE001 - the plugin boundary; it is raised by the next call
             self._error = error
             self.ended = True
+        if not self._has_content:
+            self._has_content = any(map(has_content, events))
         return events
+
+    def _weigh(self, found: Finish | None, events: list[Event]) -> None:
+        """Note what a record means that has a finish reason or follows one, and made the last of these events."""
+        follows = any(map(has_content, events))
+        self._has_content = self._has_content or follows
+        if found is not None:
+            self._finish = self._finish or found
+            self._is_early = False
+            self.ended = self._has_content
+        elif follows:
+            self._is_early = True
+            self.ended = False
 
     def _end_of_wire(self) -> Finish:
         self._done = self.ended = True
         return self._finish or self._end or _default_finish(self._called_tool)
 
-    def _end_of_body(self) -> Finish:
+    def _end_of_body(self, *, proven: bool) -> Finish:
         if self._finish is not None:
-            return self._finish
+            return self._finish if proven else attrs.evolve(self._finish, proven=False)
         if not self._seen:
             raise StreamTruncated("the body ended before the first event")
         if self._end is None:
@@ -177,25 +205,26 @@ class JSONBody:
 
     def __init__(self, parse: ParseValue) -> None:
         self._parse = parse
-        self._body: list[bytes] = []
+        self._body = BytesIO()  # a list of pieces would take forty bytes more for each
         self.ended = False
 
     def feed(self, data: bytes) -> list[Event]:
         """Take bytes, cut anywhere; nothing is given before the end."""
-        self._body.append(data)
+        self._body.write(data)
         return []
 
     def close(self) -> list[Event]:
         """Parse the body; raises StreamTruncated where it is only the beginning of a value."""
-        events = list(self._parse(self._value()))
+        value = self._value()
+        events = list(self._parse(value))
         finishes = [event for event in events if type(event) is Finish]
         others: list[Event] = [event for event in events if type(event) is not Finish]
-        self.ended = True
+        self.ended = type(value) not in (int, float)  # the beginning of a number is a number
         called_tool = any(type(event) is ToolCallDelta for event in others)
         return [*others, finishes[0] if finishes else _default_finish(called_tool)]
 
     def _value(self) -> Any:
-        body, self._body = b"".join(self._body).removeprefix(_BOM), []
+        body, self._body = self._body.getvalue().removeprefix(_BOM), BytesIO()
         if not body.strip():
             raise StreamTruncated("the body is empty")
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from io import StringIO
+from sys import getsizeof
 from typing import Any, TypeAlias
 
 import attrs
@@ -100,7 +101,9 @@ class Finish:
     """End the answer; exactly one, always last.
 
     `reason` is stop, length, tool_calls, content_filter, pause, error or other. `proven`
-    is False where only the end of the connection says that the answer is whole.
+    is True if the wire's own mark of the end has come, or HTTP has shown the end of the
+    body. It is False if the connection just ended, broke or fell silent, though a finish
+    reason may have come before.
     """
 
     reason: str = attrs.field(validator=attrs.validators.instance_of(str))
@@ -137,6 +140,35 @@ class Restart:
 
 
 Event: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | Usage | ProviderData | ToolResult | Restart | Finish
+
+
+def has_content(event: Event) -> bool:
+    """Return whether an event holds a piece of the answer: text, reasoning, or a piece of a tool call."""
+    if isinstance(event, (TextDelta, ReasoningDelta)):
+        return bool(event.text)
+    return isinstance(event, ToolCallDelta)
+
+
+def size_of(event: Event, cap: int) -> int:
+    """Return about how many bytes an event takes in memory, with all that it holds; beyond `cap` it stops counting.
+
+    JSON takes up to thirty times its bytes once it is decoded: `[],` is three, an empty list 64.
+    """
+    size = 0
+    todo: list[Any] = [event]
+    while todo:
+        value = todo.pop()
+        size += getsizeof(value) + 8  # the reference to it
+        if size > cap:
+            todo = []  # rather than as many references as a huge list holds
+        elif isinstance(value, dict):
+            todo += value
+            todo += value.values()
+        elif isinstance(value, (list, tuple)):
+            todo += value
+        elif attrs.has(type(value)):
+            todo += (getattr(value, field.name) for field in attrs.fields(type(value)))
+    return size
 
 
 @attrs.frozen

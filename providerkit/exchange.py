@@ -19,7 +19,7 @@ import attrs
 
 from .boundary import claim
 from .errors import PluginError, ProviderError, ProviderKitError, StreamMalformed, StreamTruncated, UnexpectedContent
-from .events import Attempt, Event, Finish, Transcript
+from .events import Attempt, Event, Finish, Transcript, has_content, size_of
 from .hookspecs import Observer
 from .messages import Chat, Model
 from .plugins import Hooks
@@ -139,6 +139,7 @@ class Exchange:
         self._sending: AbstractAsyncContextManager[Response] | None = None
         self._answer: _Answer | None = None
         self._ended = False
+        self._held = 0  # bytes of the events before the first content
 
     async def next(self) -> list[Event] | None:
         """Give the next events, the last of which is the Finish; None after it.
@@ -151,13 +152,15 @@ class Exchange:
             with self._watch or self._begin() as watch:
                 answer = self._answer or await self._send(watch)
                 events: list[Event] = []
-                while not events and not answer.finished:
+                while not events and not answer.finish:
                     events = await answer.next()
                     if self._transcript.add(events):
                         watch.content()
+                    elif not self._transcript.has_content:
+                        self._weigh(events)
             if self._is_observed and events:
                 self._observers.tell("events", tuple(events))
-            if answer.finished:
+            if answer.finish:
                 await self.aclose()
         except ProviderKitError as raised:
             error = raised
@@ -168,17 +171,27 @@ class Exchange:
         await self.aclose(error)
         raise told(error, self._call, self._transcript.text)
 
+    def _weigh(self, events: list[Event]) -> None:
+        """Count what is held because content has not come; raises StreamMalformed if it is too much."""
+        cap = self._call.limits.event
+        self._held += sum(size_of(event, cap) for event in events)
+        if self._held > cap:
+            raise StreamMalformed(
+                f"the events before the first content take {self._held} bytes; "
+                f"the cap is {cap} (Client(limits=Limits(event=...)))"
+            )
+
     async def aclose(self, error: ProviderKitError | None = None) -> None:
         """End the attempt; what is unread is not drained, its connection is closed."""
         if self._ended:
             return
         self._ended = True
-        complete = self._answer is not None and self._answer.finished
+        missing = self._answer.missing if self._answer else asyncio.CancelledError()
         try:
             try:
                 self._note_end(error)
             finally:
-                await self._leave(error or (None if complete else asyncio.CancelledError()))
+                await self._leave(error or missing)
         except BaseException as raised:  # noqa: BLE001 - the plugin boundary: what was answered stands
             logger.warning("%s: closing raised %s", self._call.route, type(claim(raised)).__name__)
 
@@ -250,6 +263,7 @@ async def _fetch(call: Call, request: Request, transport: Transport) -> tuple[Re
     with Watch(call.clock, call.timeouts, call.clock.now()) as watch, closing(watch), watch.present():
         async with transport.send(dressed(request, call.endpoint)) as response:
             if not 200 <= response.head.status < 300:
+                watch.settle()
                 raise await _refusal(call, response.head, response.chunks())
             return response.head, await _joined(response.chunks(), call.limits.event)
 
@@ -289,10 +303,11 @@ class _Answer:
         self._head = response.head
         self._chunks = response.chunks()
         self._decoder: Decoder
-        self._start: list[bytes] | None = []  # the body, until it has made an event
+        self._start: bytearray | None = bytearray()  # the body, until it has made an event
         self._eventless = 0
         self._patience: float | None = None
-        self.finished = False
+        self._is_cut = False  # the end was not waited for, or the connection broke before it
+        self.finish: Finish | None = None
 
     async def begin(self) -> None:
         """Ask the plugin for a decoder, or, where this is no answer, for its error."""
@@ -300,6 +315,13 @@ class _Answer:
             self._watch.settle()
             raise await _refusal(self._call, self._head, self._chunks)
         self._decoder = self._call.hooks.parse_stream(self._head, self._call.model)
+
+    @property
+    def missing(self) -> BaseException | None:
+        """Return what a transport is left with: None if the answer is complete."""
+        if self.finish is None:
+            return asyncio.CancelledError()
+        return StreamTruncated("the end of the body did not come") if self._is_cut else None
 
     async def aclose(self) -> None:
         """Close the chunks where they come from a generator, which its loop would close in a task of its own."""
@@ -320,11 +342,12 @@ class _Answer:
         except ProviderKitError as error:
             failure = await self._explained(error)
         else:
-            last = events[-1] if events else None
-            if type(last) is Finish:
-                self.finished = True
+            if self._patience is not None and any(map(has_content, events)):
+                self._patience = None  # it was not the end
+            if events and type(last := events[-1]) is Finish:
                 if last.reason not in _REASONS:  # a server's own word
-                    events[-1] = attrs.evolve(last, reason=self._call.mask(last.reason))
+                    events[-1] = last = attrs.evolve(last, reason=self._call.mask(last.reason))
+                self.finish = last
             return events
         raise failure
 
@@ -341,11 +364,12 @@ class _Answer:
             async with asyncio.timeout_at(until):
                 return await anext(self._chunks, b"")
         except (TimeoutError, StreamTruncated):
+            self._is_cut = True
             return b""
 
     def _feed(self, chunk: bytes) -> list[Event]:
         if self._start is not None and self._eventless < self._call.limits.error_body:
-            self._start.append(chunk)
+            self._start += chunk
         events = self._decoder.feed(chunk)
         if events:
             self._start = None
@@ -360,6 +384,7 @@ class _Answer:
         return events
 
     def _close(self) -> list[Event]:
+        had_ended = self._decoder.ended
         events = self._decoder.close()
         if not events or type(events[-1]) is not Finish:
             raise PluginError(
@@ -367,8 +392,9 @@ class _Answer:
                 plugin=self._call.hooks.info.name,
                 hook="parse_stream",
             )
-        if not self._decoder.ended:  # then only the end of the body says that this is all
-            events[-1] = Finish(events[-1].reason, proven=self._head.framed)
+        if had_ended or not self._decoder.ended:  # then only the end of the body proves that this is all
+            shown = self._head.framed and not self._is_cut
+            events[-1] = attrs.evolve(events[-1], proven=events[-1].proven and shown)
         return events
 
     async def _explained(self, error: ProviderKitError) -> ProviderKitError:
@@ -377,7 +403,7 @@ class _Answer:
             return _completed(error, self._call, self._head)
         self._watch.settle()
         cap = self._call.limits.error_body
-        body = b"".join(self._start)[:cap]
+        body = bytes(self._start[:cap])
         if len(body) < cap:
             body += await _error_body(self._chunks, cap - len(body))
         typed = self._call.hooks.parse_error(self._head, body) or error
@@ -390,7 +416,7 @@ async def _refusal(call: Call, head: ResponseHead, chunks: AsyncIterator[bytes])
 
 
 async def _error_body(chunks: AsyncIterator[bytes], cap: int) -> bytes:
-    """Read the body of an error as far as it comes: what is known already must not hang on its end."""
+    """Read the body of an error as far as it comes: no fault in it may hide the status, which is known."""
     body = bytearray()
     try:
         async with asyncio.timeout(ERROR_BODY):
@@ -398,7 +424,7 @@ async def _error_body(chunks: AsyncIterator[bytes], cap: int) -> bytes:
                 body += chunk
                 if len(body) >= cap:
                     break
-    except (TimeoutError, StreamTruncated):
+    except (TimeoutError, ProviderKitError):
         pass
     return bytes(body[:cap])
 

@@ -7,6 +7,8 @@ What arrived and makes no line yet is kept: whoever feeds a decoder caps that.
 
 from __future__ import annotations
 
+from io import BytesIO
+
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -19,23 +21,29 @@ class JSONLinesDecoder:
     """
 
     def __init__(self) -> None:
-        self._tail: list[bytes] = []
+        self._tail = BytesIO()  # the line that has no end yet
         self._at_start = True
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take bytes, cut anywhere; give the lines they complete."""
         end = data.rfind(b"\n") + 1
         if not end:
-            self._tail.append(data)
+            self._tail.write(data)
             return []
-        lines = b"".join((*self._tail, data[:end])).split(b"\n")
-        self._tail = [data[end:]]
+        lines = self._take_tail(data[:end]).split(b"\n")
+        self._tail.write(data[end:])
         return self._filled(lines)
 
     def close(self) -> list[bytes]:
         """Take the end of the bytes; give the line that lacks its line end, if any."""
-        rest, self._tail = b"".join(self._tail), []
-        return self._filled([rest])
+        return self._filled([self._take_tail(b"")])
+
+    def _take_tail(self, data: bytes) -> bytes:
+        if self._tail.tell():
+            self._tail.write(data)
+            data = self._tail.getvalue()
+            self._tail = BytesIO()
+        return data
 
     def _filled(self, lines: list[bytes]) -> list[bytes]:
         if self._at_start:

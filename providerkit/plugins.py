@@ -11,12 +11,15 @@ import os
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
+from copy import copy
 from difflib import get_close_matches
 from functools import lru_cache
+from json import JSONDecodeError
 from types import MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakValueDictionary
 
 import attrs
 import pluggy
@@ -29,7 +32,7 @@ from .errors import (
     PluginError,
     ProviderError,
     ProviderKitError,
-    StreamMalformed,
+    StreamError,
     UnknownExtension,
     UnknownProvider,
 )
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from .transport import Transport
 
 EXTENSIONS_VARIABLE = "PROVIDERKIT_EXTENSIONS"
+_UNREADABLE = (JSONDecodeError, UnicodeDecodeError, RecursionError)  # what parsers raise for a body, whoever wrote them
 
 T = TypeVar("T")
 
@@ -210,7 +214,12 @@ def assemble(provider: Plugin, extensions: tuple[Plugin, ...] = ()) -> Hooks:
     Raises PluginError, naming the plugin and its distribution, for everything that a
     plugin must not do (see the checks below).
     """
-    hooks = _assemble(provider, extensions)
+    if any(map(_is_passing, extensions)):
+        key = (provider._key(), *(item._key() for item in extensions))
+        hooks = _bound.get(key) or Hooks(_bound_relay(provider, extensions), provider, extensions)
+        _bound[key] = hooks
+    else:
+        hooks = _assemble(provider, extensions)
     if provider.distribution is not None and hooks.info.name != provider.name:
         raise _refused(provider, f"describe() says its name is {hooks.info.name!r}, not that of its entry point")
     return hooks
@@ -218,6 +227,10 @@ def assemble(provider: Plugin, extensions: tuple[Plugin, ...] = ()) -> Hooks:
 
 @lru_cache(maxsize=256)
 def _assemble(provider: Plugin, extensions: tuple[Plugin, ...]) -> Hooks:
+    return Hooks(_registered(provider, extensions).hook, provider, extensions)
+
+
+def _registered(provider: Plugin, extensions: tuple[Plugin, ...]) -> pluggy.PluginManager:
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(ProviderHooks)
     manager.add_hookspecs(ExtensionHooks)
@@ -231,7 +244,86 @@ def _assemble(provider: Plugin, extensions: tuple[Plugin, ...]) -> Hooks:
             raise _refused(extension, "it has no hook; mark its methods with @hookimpl")
         _check_wraps(extension)
         _register(manager, extension)
-    return Hooks(manager.hook, provider, extensions)
+    return manager
+
+
+def _is_passing(extension: Plugin) -> bool:
+    """Return whether an extension is an object that was passed, maybe for this call, with the hooks of its class."""
+    implementation = extension.implementation
+    if extension.distribution is not None or isinstance(implementation, ModuleType):
+        return False
+    own = getattr(implementation, "__dict__", {}).values()
+    return not any(map(inspect.isroutine, own)) and not hasattr(type(implementation), "hookspecs")
+
+
+@attrs.frozen
+class _Slot:
+    """A function that a hook calls: of which extension, by place and attribute, or of what is always the same."""
+
+    impl: Any
+    place: int | None = None
+    attribute: str = ""
+
+    def of(self, extensions: tuple[Plugin, ...]) -> Any:
+        """Return the function, in pluggy's form, of the extension in this place."""
+        if self.place is None:
+            return self.impl
+        plugin = extensions[self.place].implementation
+        return _copied_impl(self.impl, plugin, getattr(plugin, self.attribute))
+
+
+# By provider, and extensions or the classes of those that are passing: for each hook its caller and its functions.
+_relays: dict[tuple[object, ...], dict[str, tuple[Any, list[_Slot]]]] = {}
+MAX_RELAYS = 256
+_bound: WeakValueDictionary[tuple[object, ...], Hooks] = WeakValueDictionary()  # while a call holds them
+
+
+def _bound_relay(provider: Plugin, extensions: tuple[Plugin, ...]) -> Any:
+    """Assemble once for each class of extension, and put the objects of this call in, which are not kept."""
+    key = (provider, *((type(item.implementation), item.name) if _is_passing(item) else item for item in extensions))
+    found = _relays.get(key)
+    if found is None:
+        if len(_relays) >= MAX_RELAYS:
+            _relays.clear()
+        found = _relays[key] = _slots_of(_registered(provider, extensions), extensions)
+    relay = pluggy.HookRelay()
+    for name, (caller, slots) in found.items():
+        setattr(relay, name, _copied_caller(caller, [slot.of(extensions) for slot in slots]))
+    return relay
+
+
+def _slots_of(manager: pluggy.PluginManager, extensions: tuple[Plugin, ...]) -> dict[str, tuple[Any, list[_Slot]]]:
+    passing = {id(item.implementation): place for place, item in enumerate(extensions) if _is_passing(item)}
+
+    def slot_of(impl: Any) -> _Slot:
+        place = passing.get(id(impl.plugin))
+        if place is None:
+            return _Slot(impl)
+        function = getattr(impl.function, "__func__", impl.function)
+        marked = _marked(extensions[place])
+        attribute = next(name for name, (static, _) in marked.items() if static is function)
+        return _Slot(_copied_impl(impl, None, function), place, attribute)
+
+    found = {
+        name: (_copied_caller(caller, []), [slot_of(impl) for impl in caller.get_hookimpls()])
+        for name, caller in vars(manager.hook).items()
+    }
+    for place in passing.values():
+        manager.unregister(extensions[place].implementation)  # callers know their manager, which would keep it
+    return found
+
+
+def _copied_impl(impl: Any, plugin: object, function: Callable[..., Any]) -> Any:
+    other = copy(impl)
+    other.plugin, other.function = plugin, function
+    return other
+
+
+def _copied_caller(caller: Any, impls: list[Any]) -> Any:
+    """Return a caller of the same hook with other functions, in pluggy's order; its list has no public name."""
+    other = copy(caller)
+    other._hookimpls = impls
+    return other
 
 
 class _Innermost:
@@ -375,10 +467,17 @@ class Hooks:
         return decoder
 
     def parse_error(self, head: ResponseHead, body: bytes) -> ProviderError | None:
-        """Make the typed error of an answer that is none; None where the provider knows none, or can't read it."""
+        """Return the typed error of an answer that is none; None if the provider knows none, or can't read it.
+
+        An error that the hook raises counts as one that it returns.
+        """
         error: ProviderError | None = None
-        with suppress(StreamMalformed):  # a gateway's page, say: it must not hide the error of its status
+        try:
             error = self._ask_optional(ProviderError, "parse_error", head=head, body=body)
+        except ProviderError as raised:
+            error = raised
+        except StreamError:  # of a gateway's page, say: it must not hide the error of its status
+            pass
         return error
 
     def build_models_request(self, endpoint: Endpoint) -> Request | None:
@@ -437,6 +536,8 @@ class Hooks:
                 raise
             failure = self._failed(hook, error)
         except BaseException as error:  # noqa: BLE001 - the plugin boundary: a hook may raise anything
+            if hook == "parse_error" and isinstance(error, _UNREADABLE):
+                return None
             failure = self._failed(hook, error)
         raise failure
 

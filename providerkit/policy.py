@@ -130,7 +130,8 @@ def _checked_count(limits: Limits, attribute: attrs.Attribute[Any], value: objec
 class Limits:
     """Limit what a Client takes in.
 
-    `event`: bytes that may arrive without making an event. `error_body`: bytes that are
+    `event`: bytes that may arrive without making an event, and that the events before the
+    first content may take in memory. `error_body`: bytes that are
     read of an answer that is none. `connections`: open at once on one event loop, 0 for
     no limit. Raises InvalidOption for what is no whole number, or below 0.
     """

@@ -232,7 +232,83 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch - only Windows has none
 def _session(connector: BaseConnector, *, owned: bool) -> ClientSession:
     import aiohttp
 
-    return aiohttp.ClientSession(connector=connector, connector_owner=owned, cookie_jar=aiohttp.DummyCookieJar())
+    return aiohttp.ClientSession(
+        connector=connector,
+        connector_owner=owned,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        response_class=_response_class(),
+    )
+
+
+@cache
+def _response_class() -> type[ClientResponse]:
+    import aiohttp
+
+    class WatchedResponse(aiohttp.ClientResponse):
+        """A response that knows how its connection ends, and whose head outlives garbage behind it.
+
+        `lost` is done when the connection is, with the error that broke it: for a body
+        that goes on until the connection ends, aiohttp takes a reset for the end.
+        """
+
+        lost: asyncio.Future[None] | None = None
+
+        async def start(self, connection: Connection) -> ClientResponse:
+            assert connection.protocol is not None  # it is given back at the end of the answer
+            self.lost = connection.protocol.closed
+            _HeadFirst(connection.protocol)
+            return await super().start(connection)
+
+    return WatchedResponse
+
+
+class _HeadFirst:
+    """A parser of HTTP that hands on the head, whatever comes behind it in the same packet.
+
+    aiohttp's own reads all that has come, and when it fails, it drops the head, and with
+    it the status, or a whole answer that has garbage behind it. This one stands in for it
+    until the head is complete, and takes it line by line. A fault in what follows is
+    raised on the next turn of the loop, as if it had come in another packet.
+    """
+
+    def __init__(self, protocol: ResponseHandler) -> None:
+        self._protocol = protocol
+        self._parser: Any = protocol._parser
+        self._failure: Exception | None = None
+        protocol._parser = self  # type: ignore[assignment]  # it does what is asked of one before the body
+
+    def feed_data(self, data: bytes) -> tuple[list[Any], bool, bytes]:
+        """Return the messages whose head is complete, as aiohttp's parser does."""
+        if self._failure is not None:
+            self._protocol._parser = self._parser
+            raise self._failure
+        found: list[Any] = []
+        start = 0
+        while start < len(data):
+            end = data.find(b"\n", start) + 1 or len(data)
+            messages, upgraded, tail = self._parser.feed_data(data[start:end])
+            found += messages
+            start = end
+            if upgraded:
+                return found, True, tail + data[end:]
+            if any(message.code >= 200 for message, _ in messages):
+                self._protocol._parser = self._parser
+                return found + self._feed_body(data[end:]), False, b""
+        return found, False, b""
+
+    def _feed_body(self, data: bytes) -> list[Any]:
+        try:
+            messages, _, _ = self._parser.feed_data(data)
+        except Exception as error:  # noqa: BLE001 - whatever it is, aiohttp itself handles it
+            self._failure = error
+            self._protocol._parser = self  # type: ignore[assignment]  # to raise it
+            asyncio.get_running_loop().call_soon(self._protocol.data_received, b"")
+            return []
+        return list(messages)
+
+    def feed_eof(self) -> Any:
+        """Take the end of the connection."""
+        return self._parser.feed_eof()
 
 
 class NetworkTransport:
@@ -307,17 +383,29 @@ class _Sending:
         self._transport = transport
         self._request = request
         self._own: ClientSession | None = None
+        self._response: ClientResponse | None = None
+
+    def __del__(self) -> None:
+        """Close what nobody left: its event loop was closed in mid-answer, and closes no generator any more."""
+        if self._response is None:
+            return
+        if self._loop.is_closed():
+            _close(self._response)
+        else:
+            self._loop.call_soon_threadsafe(_close, self._response)
 
     async def __aenter__(self) -> NetworkResponse:
         session = await self._transport._shared_session()
         if session is None:
             session = self._own = self._transport._own_session()
         try:
-            self._response = await self._transport._request(session, self._request)
+            response = await self._transport._request(session, self._request)
         except BaseException:
             await self._close_own()
             raise
-        self._answer = NetworkResponse(self._response)
+        self._loop = asyncio.get_running_loop()
+        self._response = response
+        self._answer = NetworkResponse(response)
         return self._answer
 
     async def __aexit__(self, kind: type[BaseException] | None, *failure: object) -> None:
@@ -325,8 +413,10 @@ class _Sending:
             if kind is None:
                 await self._settle()
         finally:
+            response, self._response = self._response, None
             self._answer.let_go()
-            self._response.close()
+            if response is not None:
+                _close(response)
             await self._close_own()
 
     async def _settle(self) -> None:
@@ -335,7 +425,7 @@ class _Sending:
         Two turns of the loop, which is no wait: one to read the socket, one to come back.
         """
         for _ in range(2):
-            if not self._response.content.is_eof():
+            if not self._answer.is_complete:
                 await asyncio.sleep(0)
 
     async def _close_own(self) -> None:
@@ -354,22 +444,26 @@ class NetworkResponse:
             response.status,
             Headers([(name, value if value.isascii() else _text(value)) for name, value in response.headers.items()]),
         )
-        protocol = response.connection.protocol if response.connection else None  # None where all has come already
-        self._closed = protocol.closed if protocol is not None else None
-        if self._closed:
-            self._closed.remove_done_callback(_retrieve)  # one is enough for all that a connection carries
-            self._closed.add_done_callback(_retrieve)
-            self._closed.add_done_callback(self._wake)
+        self._lost: asyncio.Future[None] | None = getattr(response, "lost", None)  # None if a test's mock made it
+        if self._lost:
+            self._lost.remove_done_callback(_retrieve)  # one is enough for all that a connection carries
+            self._lost.add_done_callback(_retrieve)
+            self._lost.add_done_callback(self._wake)
 
     def _wake(self, closed: asyncio.Future[None]) -> None:
         """End the wait for a body whose connection is gone: after a malformed chunk aiohttp does not."""
         if self._content.exception() is None and not self._content.is_eof():
             self._content.set_exception(ConnectionError())
 
+    @property
+    def is_complete(self) -> bool:
+        """Return whether the end of the body has come."""
+        return self._content.is_eof()
+
     def let_go(self) -> None:
         """Stop watching the connection, which may go on to carry another answer."""
-        if self._closed:
-            self._closed.remove_done_callback(self._wake)
+        if self._lost:
+            self._lost.remove_done_callback(self._wake)
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Give the body as the socket gives it."""
@@ -383,14 +477,30 @@ class NetworkResponse:
             data = await self._content.readany()
         except Exception as error:  # noqa: BLE001 - whatever it is, its repr may hold the key
             data = self._content._read_nowait(-1)  # what came before the break, which aiohttp would drop
-            broken = StreamTruncated(f"the connection broke in mid-answer: {_reason(error)}")
+            reason: BaseException | None = error
         else:
-            if data:
-                return data
-            raise StopAsyncIteration
+            reason = None if data or self.head.delimited else self._reset()
         if data:
             return data
-        raise broken
+        if reason is None:
+            raise StopAsyncIteration
+        raise StreamTruncated(f"the connection broke in mid-answer: {_reason(reason)}")
+
+    def _reset(self) -> BaseException | None:
+        """Return what broke the connection; None if it is open, or was closed in good order."""
+        return self._lost.exception() if self._lost and self._lost.done() else None
+
+
+def _close(response: ClientResponse) -> None:
+    """Close a response, also if its event loop is closed.
+
+    Then aiohttp leaves the connection open, and complains of it later with all that it
+    knows, the password of a proxy included. So the connection is taken from it; asyncio
+    closes the socket together with the transport.
+    """
+    response.close()
+    if response.connection is not None:
+        response.connection._protocol = None
 
 
 def _text(words: str) -> str:

@@ -290,15 +290,24 @@ class ResponseHead:
         return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
     @property
-    def framed(self) -> bool:
-        """Tell whether HTTP itself proves the end of the body: it is chunked or has a length.
+    def delimited(self) -> bool:
+        """Return whether HTTP says where the body ends: it is chunked or has a length (RFC 9112, section 6.3).
 
-        Not so where it is compressed: a cut gzip body ends cleanly.
+        Chunked is what has "chunked" for its last coding; with any other last coding the
+        body goes on until the connection ends, whatever length is announced.
         """
-        if self.headers.get("Content-Encoding", "identity").lower() != "identity":
-            return False
-        chunked = "chunked" in self.headers.get("Transfer-Encoding", "").lower()
-        return chunked or "Content-Length" in self.headers
+        codings = self.headers.get("Transfer-Encoding")
+        if codings is None:
+            return "Content-Length" in self.headers
+        return codings.rpartition(",")[2].strip(" \t").lower() == "chunked"
+
+    @property
+    def framed(self) -> bool:
+        """Return whether HTTP itself proves the end of the body: it is delimited, and not compressed.
+
+        A cut gzip body ends cleanly.
+        """
+        return self.delimited and self.headers.get("Content-Encoding", "identity").lower() == "identity"
 
     @property
     def request_id(self) -> str | None:
@@ -312,7 +321,8 @@ class Decoder(Protocol):
 
     `feed` and `close` together give exactly one Finish, last. `ended` turns True when no
     more is needed: the wire has said the end, though a Finish may still be held back
-    because usage can follow. `close` is called at most once, at a clean end of the body
+    because usage can follow; content that follows is part of the answer, and turns it
+    False again until the wire repeats the end. `close` is called at most once, at a clean end of the body
     or a moment after `ended`; it raises StreamTruncated where the end is not proven.
     """
 

@@ -535,7 +535,7 @@ class Particular(Marked):
         return EventStream(text_of)
 
 
-@breaks("an_answer_that_breaks_off_is_no_success", "it is a proven success: ('Hello'", "close(after=1)")
+@breaks("an_answer_that_breaks_off_is_no_success", "it is a success: ('Hello'", "close(after=1)")
 class Impatient(Marked):
     """Says after any word that the wire has said the end."""
 

@@ -96,6 +96,7 @@ def jsonl(*values: str) -> bytes:
 
 
 FINISHED = '{"finish":"length"}'
+UNPROVEN = Finish("length", proven=False)  # content has followed it, and then the body just ended
 
 # Records that either wire can carry: what is said, what comes of it.
 COMMON = {
@@ -105,7 +106,10 @@ COMMON = {
         [*texts("a"), Usage(output_tokens=7), Finish("length")],
         None,
     ),
-    "deltas after the finish precede it": ([FINISHED, '"a"', '"b"'], [*texts("a", "b"), Finish("length")], None),
+    "deltas after the finish precede it": ([FINISHED, '"a"', '"b"'], [*texts("a", "b"), UNPROVEN], None),
+    "deltas between two finishes": ([FINISHED, '"a"', '{"finish":"stop"}'], [*texts("a"), Finish("length")], None),
+    "deltas around a finish": (['"a"', FINISHED, '"b"'], [*texts("a", "b"), UNPROVEN], None),
+    "an empty delta after the finish": (['"a"', FINISHED, '""'], [*texts("a", ""), Finish("length")], None),
     "the first reason wins": (['"a"', FINISHED, '{"finish":"stop"}'], [*texts("a"), Finish("length")], None),
     "a finish among other events": ([f'["a",{FINISHED},"b"]'], [*texts("a", "b"), Finish("length")], None),
     "no events are fine": (["null", FINISHED], [Finish("length")], None),
@@ -182,9 +186,26 @@ def test_one_finish_comes_last_and_an_error_after_what_precedes_it(make, write, 
         pytest.param(
             stream,
             sse('"a"', FINISHED) + b'data: {"us',
-            [*texts("a"), Finish("length")],
+            [*texts("a"), UNPROVEN],
             None,
             id="a cut tail takes nothing from an answer whose end was said",
+        ),
+        pytest.param(
+            stream, sse(FINISHED) + b'data: "a', [], StreamTruncated, id="a cut tail behind a finish that was early"
+        ),
+        pytest.param(
+            stream,
+            sse(FINISHED, '"a"') + b'data: "b',
+            texts("a"),
+            StreamTruncated,
+            id="a cut tail behind content that followed the finish",
+        ),
+        pytest.param(
+            stream,
+            sse(FINISHED, '"a"', "[DONE]"),
+            [*texts("a"), Finish("length")],
+            None,
+            id="done after an early finish",
         ),
         pytest.param(
             lambda: stream(STOP), b'data:\n\ndata: "a"\n\ndata\n\n', [*texts("a"), STOP], None, id="empty frames (D12)"
@@ -215,6 +236,37 @@ def test_ended_tells_that_the_wire_has_said_the_end_though_the_finish_is_held():
     assert (decoder.feed(sse(FINISHED)), decoder.ended) == ([], True)
     assert (decoder.feed(sse("7")), decoder.ended) == ([Usage(output_tokens=7)], True)
     assert (decoder.close(), decoder.ended) == ([Finish("length")], True)
+
+
+def test_a_finish_is_the_end_only_where_content_precedes_and_does_not_follow_it():
+    decoder = stream()
+    said = [
+        (FINISHED, False),
+        ("7", False),
+        ('""', False),
+        ('"a"', False),
+        (FINISHED, True),
+        ("7", True),
+        ('""', True),
+        ('{"call":1}', False),
+        (f'["b",{FINISHED}]', True),
+        (f'[{FINISHED},"c"]', True),
+        ('"d"', False),
+    ]
+    assert [(data, (decoder.feed(sse(data)), decoder.ended)[1]) for data, _ in said] == said
+
+
+def test_a_finish_that_only_the_end_of_the_bytes_completes_is_not_said_before():
+    decoder = stream()
+    decoder.feed(b'data: "a"\n\ndata: {"finish":"length"}')
+    assert (decoder.close(), decoder.ended) == ([Finish("length")], False)
+
+
+@pytest.mark.parametrize(("body", "ended"), [(b"12", False), (b"1.5", False), (b"[1]", True), (b"true", True)])
+def test_a_body_of_json_proves_itself_unless_its_beginning_is_a_value_too(body: bytes, ended: bool):
+    decoder = JSONBody(lambda value: [])
+    decoder.feed(body)
+    assert (decoder.close(), decoder.ended) == ([STOP], ended)
 
 
 def test_ended_is_true_with_the_finish_that_done_brings_and_nothing_follows():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
+from typing import Any
 
 import attrs
 import pytest
@@ -18,8 +20,9 @@ from providerkit import (
     ToolCall,
     ToolCallDelta,
     Usage,
+    loads,
 )
-from providerkit.events import Transcript
+from providerkit.events import Transcript, size_of
 
 
 def test_a_reply_joins_all_events():
@@ -82,6 +85,43 @@ LONG = 'say "a" ' * 30
 )
 def test_a_reply_shows_the_models_markdown_as_it_is_and_the_rest_in_brief(reply, shown):
     assert reply._repr_markdown_() == shown
+
+
+@pytest.mark.parametrize(
+    "unit", ["[]", "{}", '"x"', "1.5", '{"a":[1]}', '"' + "x" * 999 + '"', '"\u20ac"', "[[[[0]]]]"]
+)
+def test_the_size_of_an_event_is_what_its_value_takes(unit: str):
+    body = f"[{','.join([unit] * 5000)}]".encode()
+    tracemalloc.start()
+    event = ProviderData(loads(body))
+    taken = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert 0.9 * taken <= size_of(event, 10**9) <= 3 * taken
+
+
+def test_the_size_of_every_kind_of_event_counts():
+    events = [
+        TextDelta(""),
+        ReasoningDelta(""),
+        ToolCallDelta(0),
+        Usage(1000, 1000),
+        ProviderData(None),
+        Finish("stop"),
+    ]
+    assert [40 <= size_of(event, 10**9) <= 1000 for event in events] == [True] * len(events)
+
+
+def test_the_size_of_an_event_is_not_counted_far_beyond_the_cap():
+    looked_at = []
+
+    class Counting(dict[str, int]):
+        def values(self) -> Any:
+            looked_at.append(self)
+            return super().values()
+
+    event = ProviderData([Counting(a=1) for _ in range(1000)])
+    assert (size_of(event, 5000) > 5000, looked_at) == (True, [])
+    assert (size_of(event, 10_000) > 10_000, 0 < len(looked_at) < 20) == (True, True)
 
 
 def test_an_unproven_finish_makes_an_unproven_reply():

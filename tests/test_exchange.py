@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Self
 
 import attrs
 import pytest
-from asking import KEY, Told, ask, failure, on_the_wire
+from asking import KEY, ONCE, Told, ask, failure, on_the_wire
+from clocks import HandClock
 from loopback import Handler, Received, chunked, http, reset, serve
 from parrots import Macaw, Parrot
 
@@ -104,6 +106,102 @@ async def test_an_error_body_that_the_provider_cant_read_leaves_the_error_of_its
     async with serve(http(body, status=status, Retry_After="9")) as server:
         error = await failure(kind, ask(server.base_url, careless))
     assert (error.status, error.retry_after) == (status, 9)
+
+
+def sink(value: Any) -> ProviderError:
+    return sink(value)
+
+
+@pytest.mark.parametrize(
+    ("parse_error", "body"),
+    [
+        (lambda self, body: ProviderError(json.loads(body)["error"]), b"<html>"),
+        (lambda self, body: ProviderError(json.loads(body)["error"]), b"[" * 100_000),
+        (lambda self, body: ProviderError(body.decode()), b"\xff"),
+        (lambda self, body: sink(loads(body)), b"[" * 900 + b"]" * 900),
+    ],
+    ids=["no JSON", "deep JSON", "no UTF-8", "deep values"],
+)
+async def test_no_body_that_a_plugin_cant_read_hides_a_status(parse_error: Any, body: bytes):
+    careless = on_the_wire(Parrot, parse_error=hookimpl(parse_error))
+    async with serve(http(body, status=401)) as server:
+        error = await failure(providerkit.AuthenticationError, ask(server.base_url, careless))
+    assert error.status == 401
+
+
+async def test_an_error_that_parse_error_raises_is_completed_as_one_that_it_returns():
+    def parse_error(self: object, body: bytes) -> ProviderError:
+        raise providerkit.QuotaExhausted("no more")
+
+    async with serve(http(b"no", status=429, Retry_After="7", X_Request_ID="r-1")) as server:
+        error = await failure(
+            providerkit.QuotaExhausted, ask(server.base_url, on_the_wire(Parrot, parse_error=hookimpl(parse_error)))
+        )
+    assert (error.status, error.provider, error.request_id, error.retry_after) == (429, "parrot", "r-1", 7.0)
+
+
+def refused(rest: bytes, *headers: bytes) -> bytes:
+    return b"\r\n".join((b"HTTP/1.1 401 No", *headers, b"", rest))
+
+
+CHUNKS, GZIP = b"Transfer-Encoding: chunked", b"Content-Encoding: gzip"
+BROKEN = {
+    "no size of a chunk": refused(b"what\r\n", CHUNKS),
+    "a chunk cut short": refused(b"9\r\nno", CHUNKS),
+    "no last chunk": refused(b"2\r\nno\r\n", CHUNKS),
+    "a huge chunk": refused(b"f" * 20 + b"\r\nno", CHUNKS),
+    "a length not reached": refused(b"no", b"Content-Length: 9"),
+    "no gzip": refused(b"no gzip at all", GZIP, b"Content-Length: 14"),
+    "no gzip, in chunks": refused(b"2\r\nno\r\n0\r\n\r\n", GZIP, CHUNKS),
+    "no end": refused(b"no"),
+}
+
+
+@pytest.mark.parametrize("answer", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("packets", [1, 2])
+@pytest.mark.parametrize("end", ["FIN", "RST", "silence"])
+@pytest.mark.parametrize("asks", ["chat", "models"])
+async def test_no_fault_of_its_body_hides_a_status(
+    answer: bytes, packets: int, end: str, asks: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(exchange, "ERROR_BODY", 0.01 if end == "silence" else 60.0)
+    head, blank, rest = answer.partition(b"\r\n\r\n")
+
+    async def refuse(received: Received, writer: asyncio.StreamWriter) -> None:
+        for packet in [head + blank, rest] if packets == 2 else [answer]:
+            writer.write(packet)
+            for _ in range(5):
+                await asyncio.sleep(0)
+        if end == "RST":
+            reset(writer)
+        elif end == "FIN":
+            writer.close()
+
+    async with serve(refuse) as server, providerkit.Client() as client:
+        if asks == "chat":
+            asked: Any = client.run("hi", provider=Census, base_url=server.base_url)
+        else:
+            asked = client.provider(Census).models(base_url=server.base_url)
+        error = await failure(providerkit.AuthenticationError, asked)
+    assert (error.status, error.provider, len(server.requests)) == (401, "parrot", 1)
+
+
+async def test_a_clock_that_fires_while_the_body_of_an_error_comes_hides_no_status():
+    clock = HandClock()
+
+    async def stall(received: Received, writer: asyncio.StreamWriter) -> None:
+        writer.write(refused(b"n", b"Content-Length: 9"))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        clock.advance(3600)
+        writer.write(b"o")
+        await asyncio.sleep(0)
+        writer.close()
+
+    timeouts = providerkit.Timeouts(first_event=1, idle=1, total=2)
+    async with serve(stall) as server, providerkit.Client(clock=clock, timeouts=timeouts) as client:
+        await failure(providerkit.AuthenticationError, client.run("hi", provider=Census, base_url=server.base_url))
+        await failure(providerkit.AuthenticationError, client.provider(Census).models(base_url=server.base_url))
 
 
 async def test_a_page_at_200_that_the_provider_cant_read_is_what_its_decoder_says_of_it():
@@ -343,19 +441,103 @@ async def test_usage_may_follow_the_finish_reason(pieces: tuple[bytes, ...]):
     assert (run.reply.usage, run.reply.finish_reason) == (Usage(output_tokens=3), "length")
 
 
-@pytest.mark.parametrize("end", ["stalls", "is cut", "is reset", "ends"])
-async def test_an_answer_whose_wire_has_said_the_end_is_whole(end: str, monkeypatch: pytest.MonkeyPatch):
+ENDS: dict[str, Callable[[asyncio.StreamWriter], object]] = {
+    "stalls": lambda writer: None,
+    "is cut": lambda writer: writer.close(),
+    "is reset": reset,
+    "ends": lambda writer: writer.write(b"0\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+async def test_an_answer_whose_wire_has_said_the_end_is_whole_and_proven_if_its_body_ends(
+    end: str, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(exchange, "AFTER_END", 0.01 if end == "stalls" else 60.0)
-    ends: dict[str, Callable[[asyncio.StreamWriter], object]] = {
-        "stalls": lambda writer: None,
-        "is cut": lambda writer: writer.close(),
-        "is reset": reset,
-        "ends": lambda writer: writer.write(b"0\r\n\r\n"),
-    }
-    async with serve(in_turns(A, FINISH, USAGE, end=ends[end])) as server:
+    async with serve(in_turns(A, FINISH, USAGE, end=ENDS[end])) as server:
         reply = await ask(server.base_url, Mynah)
-    assert (reply.text, reply.finish_reason, reply.proven) == ("a", "length", True)
+    assert (reply.text, reply.finish_reason, reply.proven) == ("a", "length", end == "ends")
     assert reply.usage == Usage(output_tokens=3)
+
+
+async def test_a_finish_reason_before_an_unframed_end_is_not_proven():
+    async with serve(http(A + FINISH, framed=False)) as server:
+        reply = await ask(server.base_url, Mynah)
+    assert (reply.text, reply.finish_reason, reply.proven) == ("a", "length", False)
+
+
+STOP = b'data: {"finish": "stop"}\n\n'
+
+
+@pytest.mark.parametrize("collected", [True, False])
+@pytest.mark.parametrize(
+    "pieces",
+    [(FINISH, A, B, STOP + DONE), (FINISH + A, B, DONE), (A + FINISH, B + STOP, DONE), (FINISH, USAGE, A, B + STOP)],
+    ids=["said again", "a mark", "between", "no mark"],
+)
+async def test_content_after_a_finish_reason_is_waited_for_and_given(
+    pieces: tuple[bytes, ...], collected: bool, monkeypatch: pytest.MonkeyPatch
+):
+    end = (lambda writer: None) if DONE in pieces[-1] else ENDS["ends"]
+    monkeypatch.setattr(exchange, "AFTER_END", 60.0)
+    async with serve(in_turns(*pieces, end=end)) as server, providerkit.Client(retry=ONCE) as client:
+        run = client.run("hello", provider=Mynah, base_url=server.base_url)
+        if collected:
+            reply = await run
+        else:
+            assert [text async for text in run] == ["a", "b"]
+            reply = run.reply
+    assert (reply.text, reply.finish_reason, reply.proven) == ("ab", "length", True)
+
+
+@pytest.mark.parametrize("pieces", [(FINISH,), (FINISH, USAGE), (FINISH, A), (A, FINISH, B)], ids=repr)
+@pytest.mark.parametrize("end", ENDS)
+async def test_an_early_finish_reason_proves_nothing(pieces: tuple[bytes, ...], end: str):
+    """What goes on is waited for until a clock fires; what ends in good order is given."""
+    clock = HandClock()
+    text = b"".join(pieces).count(b'"a"') * "a" + b"".join(pieces).count(b'"b"') * "b"
+
+    async def answer(received: Received, writer: asyncio.StreamWriter) -> None:
+        await in_turns(*pieces, end=ENDS[end])(received, writer)
+        if end == "stalls":
+            for _ in range(20):
+                await asyncio.sleep(0)
+            clock.advance(61)
+            await asyncio.Event().wait()
+
+    async with serve(answer) as server:
+        asked = ask(server.base_url, Mynah, clock=clock)
+        if end == "ends":
+            reply = await asked
+            assert (reply.text, reply.finish_reason, reply.proven) == (text, "length", not text)
+        else:
+            kind = providerkit.TimedOut if end == "stalls" else providerkit.StreamTruncated
+            error = await failure(kind, asked)
+            assert error.partial == text
+
+
+class Hasty:
+    """Be a decoder that has ended with the first event, whatever comes."""
+
+    def __init__(self) -> None:
+        self._inner = EventStream(parse_mynah, end=Finish("stop"))
+        self.ended = False
+
+    def feed(self, data: bytes) -> list[providerkit.Event]:
+        self.ended = True
+        return self._inner.feed(data)
+
+    def close(self) -> list[providerkit.Event]:
+        return self._inner.close()
+
+
+@pytest.mark.parametrize("end", ENDS)
+async def test_the_grace_starts_anew_with_content_though_a_decoder_has_ended(end: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(exchange, "AFTER_END", 0.05 if end == "stalls" else 60.0)
+    hasty = on_the_wire(Macaw, parse_stream=hookimpl(lambda self: Hasty()))
+    async with serve(in_turns(A, B, A, end=ENDS[end])) as server:
+        reply = await ask(server.base_url, hasty)
+    assert (reply.text, reply.proven) == ("aba", end == "ends")
 
 
 async def test_a_fault_behind_good_events_is_told_without_waiting_for_more(monkeypatch: pytest.MonkeyPatch):

@@ -17,7 +17,7 @@ from math import isfinite
 from typing import Any
 
 import pytest
-from asking import ask
+from asking import ONCE, ask
 from clocks import HandClock
 from costs import calls_of, cost_of
 from cuts import cut_at, unhurried
@@ -408,6 +408,56 @@ async def test_an_attack_is_a_typed_error_that_is_short_and_takes_little(kind, a
             tracemalloc.stop()
     assert len(str(caught.value)) < 12_000
     assert peak < 80 * MIB  # the oldest aiohttp inflates 32 MiB at a time
+
+
+EMPTY = [
+    b"data: 1\n\n",
+    b"data: null\n\n",
+    b'data: {"a":[[],[],[],{}]}\n\n',
+    b'data: {"usage": 1}\n\n',
+    b'data: ""\n\n',
+]
+
+
+class Contentless(Koala):
+    """Make events of everything, and content of nothing."""
+
+    @providerkit.hookimpl
+    def parse_stream(self) -> EventStream:
+        return EventStream(lambda data, event: [self.event_of(loads(data))])
+
+    @staticmethod
+    def event_of(value: Any) -> Event:
+        match value:
+            case {"usage": int(tokens)}:
+                return providerkit.Usage(tokens)
+            case str(text):
+                return TextDelta(text)
+        return providerkit.ProviderData(value)
+
+
+@pytest.mark.parametrize("unit", EMPTY, ids=repr)
+@pytest.mark.parametrize("collected", [True, False])
+async def test_events_without_content_take_no_more_than_the_cap_until_content_comes(unit: bytes, collected: bool):
+    cap = MIB
+    async with serve(endless(BARE, unit)) as server, providerkit.Client(limits=Limits(event=cap), retry=ONCE) as client:
+        run = client.run("hello", provider=Contentless, base_url=server.base_url)
+        tracemalloc.start()
+        try:
+            with pytest.raises(StreamMalformed, match=f"the cap is {cap}"):
+                await (run if collected else anext(aiter(run.events())))
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert peak < 16 * MIB  # the wire's own buffers, and one batch of events
+
+
+@pytest.mark.parametrize("unit", EMPTY, ids=repr)
+async def test_events_without_content_are_given_in_order_once_content_comes(unit: bytes):
+    answer = http(BOM + unit * 100 + b'data: "a"\n\ndata: [DONE]\n\n')
+    async with serve(answer) as server, providerkit.Client(limits=Limits(event=MIB), retry=ONCE) as client:
+        events = [event async for event in client.run("hi", provider=Contentless, base_url=server.base_url).events()]
+    assert events == [Contentless.event_of(loads(unit[6:]))] * 100 + [TextDelta("a"), Finish("stop")]
 
 
 @pytest.mark.parametrize(

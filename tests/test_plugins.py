@@ -1,11 +1,16 @@
 """Plugins: found by metadata, loaded one by one, refused with a reason, asked through their extensions."""
 
+import gc
 import sys
+import weakref
+from collections.abc import Iterator
+from typing import Any
 
 import aiohttp.web
 import attrs
 import pytest
 from asking import Told
+from costs import calls_of
 from loopback import http, serve
 from packages import announce, imported
 from parrots import Parrot
@@ -22,6 +27,7 @@ from providerkit import (
     UnknownExtension,
     UnknownProvider,
     hookimpl,
+    plugins,
 )
 from providerkit.discovery import EXTENSIONS, PROVIDERS, announcements, installed
 from providerkit.plugins import active_extensions, assemble, find_provider, load
@@ -607,3 +613,70 @@ async def test_observers_are_made_once_a_run_and_told_of_its_course():
 def test_an_observer_that_can_not_be_made_is_told_before_anything_is_sent():
     with pytest.raises(PluginError, match="plugin 'Watching': observe raised: ZeroDivisionError"):
         providerkit.run("hi", provider=Parrot, extensions=[Watching(lambda chat, model: 1 / 0)]).result()
+
+
+class Passing:
+    """An extension that is made for one call."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @hookimpl
+    def observe(self) -> object:
+        return self.name
+
+    @staticmethod
+    @hookimpl(wrapper=True)
+    def describe() -> Iterator[None]:
+        return (yield)
+
+    @hookimpl(wrapper=True, specname="wrap_transport")
+    def stand_before(self, transport: Any) -> Iterator[None]:
+        return (self.name, (yield))
+
+
+def observed(*extensions: object) -> list[object]:
+    hooks = assemble(find_provider(Parrot), tuple(plugins._plugin("passing", item) for item in extensions))
+    answers: list[object] = hooks._relay.observe(chat=None, model=None, hook=None)
+    return answers
+
+
+def test_extensions_that_are_made_for_each_call_are_asked_each_for_its_own():
+    assert [observed(Passing(name)) for name in "abc"] == [["a"], ["b"], ["c"]]
+    assert observed(Passing("a"), Passing("b")) == ["a", "b"]
+    assert observed(Passing("b"), Passing("a")) == ["b", "a"]
+
+
+def test_an_extension_that_is_made_for_each_call_is_assembled_once():
+    provider = find_provider(Parrot)
+    first, second = (plugins._plugin("passing", Passing(name)) for name in "ab")
+    assembling = calls_of([lambda: plugins._registered(provider, (first,))])
+    assemble(provider, (first,))
+    known = len(plugins._relays)
+    assert calls_of([lambda: assemble(provider, (second,))]) * 10 < assembling
+    assert len(plugins._relays) == known
+
+
+def test_an_extension_that_is_made_for_each_call_is_not_kept():
+    kept = []
+    for name in "abc":
+        extension = Passing(name)
+        observed(extension)
+        kept.append(weakref.ref(extension))
+        del extension
+    gc.collect()
+    assert [ref() for ref in kept] == [None] * 3
+
+
+def test_an_extension_with_hooks_of_its_own_is_assembled_by_itself():
+    one = Passing("one")
+    one.observe = hookimpl(lambda: "its own")  # type: ignore[method-assign]  # which is the point
+    assert [observed(one), observed(Passing("two"))] == [["its own"], ["two"]]
+
+
+def test_what_was_assembled_is_forgotten_before_it_is_too_much(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(plugins, "MAX_RELAYS", 1)
+    monkeypatch.setattr(plugins, "_relays", {})
+    for _ in range(3):
+        assert observed(type("Other", (Passing,), {})("a")) == ["a"]
+        assert len(plugins._relays) == 1

@@ -7,18 +7,21 @@ import base64
 import gc
 import socket
 import ssl
+import subprocess
 import sys
 import weakref
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 import trustme
 from aiohttp_socks import ProxyConnector
 from asking import KEY, ONCE, ask, failure, on_the_wire
-from loopback import Handler, Received, chunked, http, reset, serve
+from loopback import Handler, Received, chunked, http, reset, serve, serve_elsewhere
 from parrots import Macaw, Parrot
 
 import providerkit
@@ -279,6 +282,112 @@ async def test_a_reset_in_mid_answer_is_an_error_that_holds_the_text():
 
         error = await failure(providerkit.StreamTruncated, consume())
     assert error.partial == "a"
+
+
+UNTIL_THE_END = {
+    "no frame": http(EVENT, framed=False),
+    "HTTP/1.0": http(EVENT, framed=False).replace(b"HTTP/1.1", b"HTTP/1.0"),
+    "Connection: close": http(EVENT, framed=False, Connection="close"),
+    "chunks that were wrapped": http(EVENT, framed=False, Transfer_Encoding="chunked, gzip"),
+    "no such coding": http(EVENT, framed=False, Transfer_Encoding="x-chunked"),
+    "identity": http(EVENT, framed=False, Transfer_Encoding="identity"),
+}
+
+
+@asynccontextmanager
+async def called_by_tls(handler: Handler, authority: trustme.CA) -> AsyncIterator[tuple[str, dict[str, object]]]:
+    async with serve(handler, ssl=serving(authority, "127.0.0.1")) as server, trusting(authority) as connector:
+        yield server.base_url, {"connector": connector}
+
+
+@asynccontextmanager
+async def called_by_socks(handler: Handler, authority: trustme.CA) -> AsyncIterator[tuple[str, dict[str, object]]]:
+    async with serve_socks(handler) as (url, _):
+        yield "http://parrot.invalid", {"proxy": url}
+
+
+@asynccontextmanager
+async def called_by_proxy(handler: Handler, authority: trustme.CA) -> AsyncIterator[tuple[str, dict[str, object]]]:
+    async with serve(handler) as server:
+        yield "http://parrot.invalid", {"proxy": server.base_url}
+
+
+@asynccontextmanager
+async def called(handler: Handler, authority: trustme.CA) -> AsyncIterator[tuple[str, dict[str, object]]]:
+    async with serve(handler) as server:
+        yield server.base_url, {}
+
+
+@pytest.mark.parametrize("answer", UNTIL_THE_END.values(), ids=UNTIL_THE_END)
+@pytest.mark.parametrize("way", [called, called_by_tls, called_by_socks, called_by_proxy])
+@pytest.mark.parametrize("ends", ["RST", "FIN"])
+async def test_a_body_that_ends_with_its_connection_is_broken_by_a_reset_and_never_proven(
+    way: Any, answer: bytes, ends: str, authority: trustme.CA
+):
+    async def answer_and_end(received: Received, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer)
+        await writer.drain()
+        await delivered.wait()
+        if ends == "RST":
+            reset(writer)
+        else:
+            writer.close()
+
+    delivered = asyncio.Event()
+    async with way(answer_and_end, authority) as (base_url, options), providerkit.Client(retry=ONCE) as client:
+        run = client.run("hello", provider=Parrot, api_key=KEY, base_url=base_url, **options)
+
+        async def consume() -> None:
+            async for _ in run:
+                delivered.set()
+
+        if ends == "RST":
+            error = await failure(providerkit.StreamTruncated, consume())
+            assert (error.partial, "reset" in str(error)) == ("a", True)
+        else:
+            await consume()
+    assert (run.reply.text, run.reply.proven) == ("a", False)
+
+
+GARBAGE = [b"GARBAGE\r\n\r\n", b"\r\n\r\n", b"\0", http(b"x"), b"HTTP/1.1 101 Up\r\nUpgrade: x\r\n\r\nx", b"\r\nX: y"]
+
+
+@pytest.mark.parametrize("garbage", GARBAGE, ids=repr)
+@pytest.mark.parametrize("answer", [ANSWER, http(EVENT), chunked(EVENT)], ids=["marked", "with a length", "chunked"])
+@pytest.mark.parametrize("interim", [b"", b"HTTP/1.1 103 Early\r\nLink: x\r\n\r\n"], ids=["at once", "after hints"])
+async def test_a_whole_answer_outlives_what_comes_behind_it_in_its_packet(
+    garbage: bytes, answer: bytes, interim: bytes
+):
+    provider = Macaw if answer == ANSWER else Parrot
+
+    async def answer_too_much(received: Received, writer: asyncio.StreamWriter) -> None:
+        writer.write(interim + answer + garbage)
+
+    async with serve(answer_too_much) as server, providerkit.Client(retry=ONCE) as client:
+        for _ in range(2):
+            reply = await client.run("hello", provider=provider, base_url=server.base_url)
+            assert (reply.text, reply.proven) == ("a", True)
+    assert (len(server.requests), server.connections) == (2, 1 if garbage.isspace() else 2)
+
+
+@pytest.mark.parametrize("cut", range(1, len(chunked(EVENT)) + 3))
+async def test_a_head_is_read_wherever_its_packets_are_cut(cut: int):
+    async def answer_in_two(received: Received, writer: asyncio.StreamWriter) -> None:
+        wire = chunked(EVENT) + b"\0\0\0"
+        writer.write(wire[:cut])
+        for _ in range(5):
+            await asyncio.sleep(0)
+        writer.write(wire[cut:])
+
+    async with serve(answer_in_two) as server:
+        reply = await ask(server.base_url)
+    assert (reply.text, reply.proven) == ("a", True)
+
+
+async def test_an_answer_that_goes_over_to_another_protocol_is_an_error():
+    async with serve(b"HTTP/1.1 101 Up\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nGARBAGE") as server:
+        error = await failure(providerkit.ProviderError, ask(server.base_url))
+    assert error.status == 101
 
 
 async def test_a_connection_that_closes_as_it_is_used_again_names_no_query():
@@ -632,7 +741,7 @@ async def test_a_host_behind_a_socks_proxy_that_speaks_no_tls_is_to_blame_for_it
 
 @asynccontextmanager
 async def serve_socks(
-    answer: bytes, *, reply: int = 0, wait: bool = True
+    answer: bytes | Handler, *, reply: int = 0, wait: bool = True
 ) -> AsyncIterator[tuple[str, asyncio.Queue[bytes]]]:
     """Play a SOCKS5 proxy (RFC 1928) and the host behind it; give its URL and the hosts it was asked for."""
     hosts: asyncio.Queue[bytes] = asyncio.Queue()
@@ -647,13 +756,67 @@ async def serve_socks(
         writer.write(bytes((5, reply, 0, 1)) + bytes(6))
         if not reply:
             await (reader.readuntil(b"\r\n\r\n") if wait else reader.read(1))
-            writer.write(answer)
+            if isinstance(answer, bytes):
+                writer.write(answer)
+            else:
+                await answer(Received("POST", "/", {}, b""), writer)
         await reader.read()
         hosts.put_nowait(b"closed")
         writer.close()
 
     async with await asyncio.start_server(talk, "127.0.0.1") as server:
         yield f"socks5://127.0.0.1:{server.sockets[0].getsockname()[1]}", hosts
+
+
+LOOP_CLOSED_EARLY = """
+import asyncio, gc, sys
+import providerkit
+from parrots import Parrot
+
+url, left, key = sys.argv[1:]
+
+async def begin():
+    run = providerkit.Client().run("hello", provider=Parrot, base_url="http://parrot.invalid", api_key=key, proxy=url)
+    texts = aiter(run)
+    assert await anext(texts) == "a"
+    if left == "in a task":
+        asyncio.get_running_loop().stop()
+        await anext(texts)
+    return texts
+
+loop = asyncio.new_event_loop()
+task = loop.create_task(begin())
+loop.run_forever() if left == "in a task" else loop.run_until_complete(task)
+loop.close()
+if left == "later":
+    async def leave(texts):
+        await texts.aclose()
+    asyncio.run(leave(task.result()))
+del task
+gc.collect()
+"""
+
+
+@pytest.mark.parametrize("left", ["in a task", "never", "later"])
+@pytest.mark.parametrize("mode", ["-Walways", "-Xdev"])
+def test_a_loop_that_is_closed_in_mid_answer_leaves_no_connection_to_complain_of(left: str, mode: str):
+    with serve_elsewhere(OPEN) as proxy:
+        url = proxy.base_url.replace("//", "//polly:pa55word@")
+        program = [sys.executable, mode, "-c", LOOP_CLOSED_EARLY, url, left, KEY]
+        done = subprocess.run(program, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    said = done.stdout + done.stderr
+    assert [word for word in ("Unclosed connection", "Unclosed response", "pa55word", KEY) if word in said] == []
+
+
+async def test_an_answer_that_is_forgotten_in_the_middle_closes_its_connection():
+    connections = Connections(Limits())
+    async with serve(OPEN) as server:
+        sending = NetworkTransport(connections).send(Request("GET", server.base_url))
+        await sending.__aenter__()
+        del sending
+        gc.collect()
+        await server.closed.get()
+        await connections.close()
 
 
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h", "SOCKS5", "Socks5H"])

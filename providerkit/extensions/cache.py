@@ -25,16 +25,12 @@ from typing import TypeVar
 import attrs
 import orjson
 
-from ..errors import (
-    ConfigurationError,
-    InvalidOption,
-    ProviderKitError,
-    StreamMalformed,
-)
+from ..errors import ConfigurationError, InvalidOption, ProviderKitError, StreamMalformed
+from ..events import Event, Finish
 from ..hookspecs import hookimpl
 from ..secrets import Mask
 from ..transport import Response, Transport
-from ..wire import Decoder, Endpoint, Headers, Request, ResponseHead, loads
+from ..wire import Decoder, DecoderWrapper, Endpoint, Headers, Request, ResponseHead, loads
 from .files import PRIVATE, make_private
 
 T = TypeVar("T")
@@ -227,7 +223,7 @@ class Cache:
         decoder = yield
         miss = self._under_way.get(id(head))
         if miss is not None:
-            miss.decoder = decoder
+            miss.decoder = decoder = _Noting(decoder)
         return decoder
 
     def fingerprint(self, request: Request) -> bytes:
@@ -345,6 +341,30 @@ class _Hit:
             yield self._body[start : start + PIECE]
 
 
+class _Noting(DecoderWrapper):
+    """Decode, and note what proves the end."""
+
+    _finish: Finish | None = None
+    _waits_for_body = False  # only the end of the body proves that of the answer
+
+    def close(self) -> list[Event]:
+        """Take the end of the body, which says the end of the answer unless the last bytes do."""
+        had_ended = self.decoder.ended
+        events = super().close()
+        self._waits_for_body = had_ended or not self.decoder.ended
+        return events
+
+    def transform(self, events: list[Event]) -> list[Event]:
+        """Look for the Finish."""
+        if events and isinstance(last := events[-1], Finish):
+            self._finish = last
+        return events
+
+    def proves(self, head: ResponseHead) -> bool:
+        """Return whether the end is proven of an answer with this head, all of which was read."""
+        return self._finish is not None and self._finish.proven and (head.framed or not self._waits_for_body)
+
+
 class _Miss:
     """Be a response that comes, and may be kept."""
 
@@ -354,7 +374,7 @@ class _Miss:
         self._pieces: AsyncIterator[bytes]
         self.head = response.head
         self.source = response.source
-        self.decoder: Decoder | None = None
+        self.decoder: _Noting | None = None  # of a chat answer
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Give the body as it comes."""
@@ -371,8 +391,8 @@ class _Miss:
 
     @property
     def is_proven(self) -> bool:
-        """Tell whether, once it was read, HTTP or the wire has proven the end; not so where no chat answer was read."""
-        return self.decoder is not None and (self.decoder.ended or self.head.framed)
+        """Return whether the wire or HTTP has proven the end of a chat answer that was read."""
+        return self.decoder is not None and self.decoder.proves(self.head)
 
     def answer(self) -> Answer:
         """Give what is to be kept."""

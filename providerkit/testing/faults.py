@@ -391,7 +391,7 @@ def reset_at(answer: Recording, offset: int) -> Iterable[Step]:
     return [b"".join(answer.wire())[:offset], Act.RESET]
 
 
-@_fault("StreamTruncated with the text that came; StreamMalformed where more comes than was announced")
+@_fault("StreamTruncated with the text that came; if more comes than was announced, what was announced is the answer")
 def wrong_length(answer: Recording, by: int = 10) -> Iterator[Step]:
     """Announce a Content-Length that is wrong by so many bytes, and close."""
     framed = attrs.evolve(answer, pieces=[bytes(len(answer.body) + by)], framing="length")

@@ -171,6 +171,8 @@ CUTTING = (
     faults.compressed(corrupt=0),
     faults.endless_line(),
 )
+# Those after which the body still ends in good order: what has come may be an answer, if it is not called proven.
+IN_GOOD_ORDER = ("unframed", "compressed")
 # Faults that change what an answer says: whether it is one still, only the plugin knows.
 GARBLING = (
     faults.mislabelled(),

@@ -24,7 +24,7 @@ from loopback import Received, chunked, http, serve
 from parrots import Macaw, Parrot
 
 import providerkit
-from providerkit import Request, hookimpl
+from providerkit import Request, exchange, hookimpl
 from providerkit.discovery import EXTENSIONS
 from providerkit.extensions import cache as module
 from providerkit.extensions.cache import PIECE, Cache
@@ -227,6 +227,29 @@ async def test_an_answer_is_kept_where_its_end_is_proven(path: Path, provider: o
     async with serve(answer) as server:
         assert await ask(server, Cache(path), provider=provider) == ("squawk", "network")
         assert await ask(server, Cache(path), provider=provider) == ("squawk", "cache" if kept else "network")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [faults.close(after=-1), faults.reset(after=-1), faults.stall(after=-1), faults.unframed(after=-1)],
+    ids=str,
+)
+async def test_an_answer_that_has_a_finish_reason_and_no_end_is_not_kept(
+    path: Path, fault: faults.Fault, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(exchange, "AFTER_END", 0.01 if fault.name == "stall" else 60.0)
+    chat = ChatCompletions()
+    async with FaultServer([fault, healthy()], answer=chat) as url:
+        for source in ("network", "network", "cache"):
+            assert await ask(url, Cache(path), provider=chat) == (chat.text, source)
+
+
+async def test_an_answer_whose_finish_reason_was_early_and_not_repeated_is_not_kept(path: Path):
+    chunk = '{"choices": [{"delta": {"content": "%s"}, "finish_reason": %s}]}'
+    early = "".join(f"data: {chunk % said}\n\n" for said in (("", '"stop"'), ("squawk", "null")))
+    async with serve(http(early.encode())) as server:
+        for _ in range(2):
+            assert await ask(server, Cache(path), provider=ChatCompletions()) == ("squawk", "network")
 
 
 @pytest.mark.parametrize("fault", [faults.status(429), faults.close(after=1), faults.garble(1), faults.page()], ids=str)
