@@ -241,12 +241,15 @@ def test_what_was_said_is_saved(tmp_path):
 
 def test_nothing_is_overwritten_and_what_can_not_be_saved_is_told(tmp_path):
     (tmp_path / "there").write_text("kept")
-    code, output, errors = typed("/save", f"/save {tmp_path}/there", f"/save {tmp_path}/no/folder")
-    assert (code, output) == (0, "")
+    names = ("", f"{tmp_path}/there", f"{tmp_path}/no/folder", "~nobody-of-this-name/chat", f"{tmp_path}/a\0b")
+    code, output, errors = typed(*(f"/save {name}" for name in names), "Hello")
+    assert (code, output) == (0, said("Hello"))
     assert errors.splitlines() == [
         "/save needs the name of a file, as in /save chat.md",
         f"{tmp_path}/there is there already; choose another name.",
         f"{tmp_path}/no/folder can't be written: No such file or directory",
+        "~nobody-of-this-name/chat can't be written: Could not determine home directory.",
+        f"{tmp_path}/ab can't be written: embedded null byte",
     ]
     assert (tmp_path / "there").read_text() == "kept"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import providerkit
 
 from . import answers
+from .json_form import dumps
 from .options import Route
 from .terminal import complain, drawing, say
 
@@ -117,15 +117,18 @@ class Session:
         if not name:
             complain("/save needs the name of a file, as in /save chat.md")
             return
-        path = Path(name).expanduser()
-        write = _json if path.suffix == ".json" else _markdown
+        text = (_json if name.endswith(".json") else _markdown)(self._messages())
+        path = Path(name)
         try:
+            path = path.expanduser()
             with path.open("x", encoding="utf-8", errors="replace") as file:
-                file.write(write(self._messages()))
+                file.write(text)
         except FileExistsError:
             complain(f"{path} is there already; choose another name.")
         except OSError as error:
             complain(f"{path} can't be written: {error.strerror}")
+        except (RuntimeError, ValueError) as error:  # the home of nobody, a null character
+            complain(f"{path} can't be written: {error}")
         else:
             say(f"Saved: {path}")
 
@@ -139,9 +142,8 @@ class Session:
 
 
 def _json(messages: Sequence[Message]) -> str:
-    return json.dumps(
-        [{"role": message.role, "content": message.text} for message in messages], ensure_ascii=False, indent=2
-    )
+    lines = (dumps({"role": message.role, "content": message.text}, "utf-8") for message in messages)
+    return "[\n" + ",\n".join(lines) + "\n]\n"
 
 
 def _markdown(messages: Sequence[Message]) -> str:
