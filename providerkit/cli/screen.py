@@ -84,7 +84,7 @@ class Screen:
     def show(self, rows: Sequence[str], above: str = "") -> None:
         """Print whole lines, which stay, and draw rows below them in place of the earlier ones."""
         with self._lock:
-            earlier, rows = self._rows, rows[-self.height :]
+            earlier, rows = self._rows, rows[-self.height :] if self._console.is_terminal else []
             if above or rows != earlier:
                 self._rows = None
                 self._file.write(_change(earlier, rows, above))

@@ -20,7 +20,8 @@ HELP = '''\
 /exit           leave, as Ctrl-D does
 /reset          forget what was said
 /system [TEXT]  show, or set, what the model is told first; - is nothing
-/model [NAME]   show, or change, the model; PROVIDER/NAME goes on with another provider
+/model [NAME]   show, or change, the model; PROVIDER/NAME goes on with another provider,
+                PROVIDER/ with its default model
 /save FILE      write down what was said: messages in JSON to FILE.json, else Markdown
 /help           show this
 """             begins and ends a message of several lines
@@ -111,6 +112,11 @@ class Session:
         before, slash, model = name.partition("/")
         if slash and before in {self._route.name, *providerkit.providers()}:
             return Route(before, model or None)
+        if slash and name not in providerkit.provider(self._route.name).info.models:
+            raise providerkit.UnknownProvider(
+                f"there is no provider {before!r}; installed are: {', '.join(providerkit.providers())}; "
+                f"if it is a model of {self._route.name}: /model {self._route.name}/{name}"
+            )
         return Route(self._route.name, name)
 
     def _save(self, name: str) -> None:
