@@ -603,6 +603,19 @@ def test_what_comes_out_of_turn_is_kept_for_its_turn(capsys):
     assert capsys.readouterr().out == section("a", "one\n")
 
 
+@pytest.mark.parametrize("at_terminal", [True, False])
+def test_a_note_in_the_middle_of_a_line_has_a_line_of_its_own_at_a_terminal(monkeypatch, capsys, at_terminal):
+    monkeypatch.setattr(answers, "is_terminal", lambda: at_terminal)
+    end = "\n" if at_terminal else ""
+    with answers.Sections(["a", "b"]) as view:
+        view.note("first")
+        for text, expected in (("one", f"one{end}"), ("", ""), ("two\n", "two\n"), ("three", f"three{end}")):
+            capsys.readouterr()
+            view.event(0, providerkit.TextDelta(text))
+            view.note("a note")
+            assert capsys.readouterr() == (expected, "a note\n")
+
+
 def test_an_error_names_its_route_where_there_are_several(capsys):
     answers.EventLines(["a", "b"]).end(1, providerkit.Reply(), providerkit.NotFound("gone", status=404))
     error = {"type": "NotFound", "message": "gone", "status": 404}

@@ -81,7 +81,7 @@ class Page:
 
     def _draw(self) -> None:
         rest = self._blocks.rest
-        rows = last_rows(rest, self._screen.width, self._screen.height) if rest.strip() else []
+        rows = last_rows(rest, self._screen.width, self._screen.height) if rest and not rest.isspace() else []
         with uninterrupted():
             self._screen.show(rows, self._draw_blocks(self._blocks.done))
             self._blocks.done.clear()
