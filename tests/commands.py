@@ -22,15 +22,15 @@ def call(*arguments, stdin=None):
 
 
 async def start(*arguments, command=MODULE, **options):
-    """Start a command in a process of its own, where a warning is an error."""
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), asyncio.subprocess.PIPE)
+    """Start a command in a process of its own, without any input, where a warning is an error."""
+    pipes = dict.fromkeys(("stdout", "stderr"), asyncio.subprocess.PIPE) | {"stdin": asyncio.subprocess.DEVNULL}
     strict = ("-X", "dev", "-W", "error")
     return await asyncio.create_subprocess_exec(sys.executable, *strict, *command, *arguments, **(pipes | options))
 
 
 async def finished(*arguments, stdin=b"", **options):
     """Run a command in a process of its own; give its exit code, output and errors."""
-    process = await start(*arguments, **options)
+    process = await start(*arguments, stdin=asyncio.subprocess.PIPE, **options)
     output, errors = await process.communicate(stdin)
     return process.returncode, (output or b"").decode(), errors.decode()
 

@@ -10,6 +10,7 @@ import sys
 import threading
 from contextlib import suppress
 
+import attrs
 import pexpect
 import pytest
 from commands import call, finished, said, terminal
@@ -17,6 +18,7 @@ from loopback import chunked, http, serve
 from parrots import Parrot
 
 import providerkit
+from providerkit import hookimpl
 from providerkit.cli import chat, history, session
 from providerkit.cli.main import main
 
@@ -151,8 +153,15 @@ def test_a_message_may_have_several_lines_or_begin_with_a_slash():
     assert asked == (0, said("a\n\nb") + said("c", "2 turns") + said("/etc", "4 turns"), "")
 
 
-def test_a_message_that_is_never_ended_is_not_sent():
-    assert typed("Hello", '"""a', "b") == (0, said("Hello"), "")
+def test_a_message_that_is_never_ended_is_not_sent_which_is_told():
+    told = 'Error: the input ended within a message that """ began; it was not sent. See: providerkit chat --help\n'
+    assert typed("Hello", '"""a', "b") == (2, said("Hello"), told)
+
+
+def test_lines_that_are_not_utf8_are_reported():
+    code, output, errors = call(*KOALA, stdin=b"\xef\xbb\xbfa\r\nb\xe9\n")
+    assert (code, output) == (0, said("a") + said("b\ufffd", "2 turns"))
+    assert errors.startswith("Note: the input is not UTF-8 at byte 1; ")
 
 
 def test_a_failure_does_not_end_the_conversation_but_a_script_learns_of_it(mocked):
@@ -179,6 +188,23 @@ def test_the_model_is_shown_and_changed():
     assert (code, errors) == (0, "")
     models = ("koala/gpt-4o-mini", "koala/gpt-4o", "koala/x/y", "koala/gpt-4o-mini")
     assert output == "".join(f"Model: {model}\n" for model in models) + said("Hello")
+
+
+def test_a_model_of_a_provider_that_is_not_there_is_an_error_with_a_way_out():
+    code, output, errors = typed("/model nope/x", "/model koala/nope/x", "/model")
+    assert (code, output) == (1, "Model: koala/nope/x\n" * 2)
+    assert errors.startswith("Error: there is no provider 'nope'; installed are: ")
+    assert errors.endswith("; if it is a model of koala: /model koala/nope/x\n")
+
+
+def test_a_model_whose_name_has_a_slash_is_found_among_those_of_its_provider(install):
+    class Aviary(Parrot):
+        @hookimpl
+        def describe(self):
+            return attrs.evolve(super().describe(), models=("birds/grey",))
+
+    install("parrot", Aviary)
+    assert call("chat", "-p", "parrot", stdin="/model birds/grey\n") == (0, "Model: parrot/birds/grey\n", "")
 
 
 @pytest.mark.parametrize("arguments", [("-m", "koala/gpt-4o"), ("-p", "koala", "-m", "gpt-4o")])
@@ -241,15 +267,15 @@ def test_what_was_said_is_saved(tmp_path):
 
 def test_nothing_is_overwritten_and_what_can_not_be_saved_is_told(tmp_path):
     (tmp_path / "there").write_text("kept")
-    code, output, errors = typed(
-        "/save", f"/save {tmp_path}/there", f"/save {tmp_path}/no/folder", "/save ~nobody-at-all/x"
-    )
-    assert (code, output) == (0, "")
+    names = ("", f"{tmp_path}/there", f"{tmp_path}/no/folder", "~nobody-of-this-name/chat", f"{tmp_path}/a\0b")
+    code, output, errors = typed(*(f"/save {name}" for name in names), "Hello")
+    assert (code, output) == (0, said("Hello"))
     assert errors.splitlines() == [
         "/save needs the name of a file, as in /save chat.md",
         f"{tmp_path}/there is there already; choose another name.",
         f"{tmp_path}/no/folder can't be written: No such file or directory",
-        "~nobody-at-all/x can't be found: there is no such home directory; name the whole path.",
+        "~nobody-of-this-name/chat can't be written: Could not determine home directory.",
+        f"{tmp_path}/ab can't be written: embedded null byte",
     ]
     assert (tmp_path / "there").read_text() == "kept"
 
@@ -295,6 +321,11 @@ def test_a_dialogue_goes_on_until_it_is_left(dialogue):
     assert (code, shown) == (0, FIRST + said("Hello") + "\n" + said("Again", "2 turns") + "\n")
 
 
+def test_what_is_typed_that_is_not_utf8_ends_no_dialogue(dialogue, capsys):
+    assert dialogue("caf\udce9") == (0, FIRST + said("caf\ufffd") + "\n")
+    assert capsys.readouterr().err.startswith("Note: the input is not UTF-8 at byte 3; ")
+
+
 def test_an_interrupted_answer_is_told(dialogue, monkeypatch, capsys):
     def interrupted(self, number, event):
         if isinstance(event, providerkit.Finish):
@@ -323,6 +354,39 @@ def test_the_history_is_private_even_where_its_file_was_not(dialogue, tmp_path):
     file.chmod(0o644)
     dialogue()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_the_history_is_private_while_the_chat_goes_on(tmp_path):
+    file = tmp_path / "providerkit" / "history"
+    file.parent.mkdir(parents=True)
+    file.write_text("before\n")
+    file.chmod(0o644)
+    with terminal(*KOALA, "--plain", home=tmp_path) as person:
+        person.expect_exact("> ")
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_two_chats_at_once_keep_both_histories_even_if_they_are_killed(tmp_path):
+    with terminal(*KOALA, "--plain", home=tmp_path) as one, terminal(*KOALA, "--plain", home=tmp_path) as two:
+        for person in (one, two):
+            person.expect_exact("> ")
+        say(one, "first", said("first").strip())
+        say(two, "second", said("second").strip())
+        say(one, "third", said("third", "2 turns").strip())
+        one.kill(signal.SIGKILL)
+        two.kill(signal.SIGKILL)
+    assert history_of(tmp_path) == ["first", "second", "third"]
+
+
+@pytest.mark.parametrize(("before", "after"), [("abcd", "abcd"), ("abcde", "de")])
+def test_a_history_is_shortened_once_it_is_long(monkeypatch, tmp_path, before, after):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(history, "LENGTH", 2)
+    with history.line_editing() as remember:
+        assert [remember(line) for line in (*before, " ")] == [*before, " "]
+    assert history_of(tmp_path) == list(before)
+    with history.line_editing():
+        assert history_of(tmp_path) == list(after)
 
 
 @pytest.mark.parametrize("value", ["", "relative"])

@@ -22,6 +22,15 @@ def test_a_key_is_read_from_a_pipe_and_kept(memory):
     assert memory.kept == {(SERVICE, "koala"): KEY}
 
 
+def test_a_key_that_is_not_utf8_is_reported_and_not_kept(memory):
+    code, output, errors = call("keys", "set", "koala", stdin=KEY.encode() + b"\xe9")
+    assert (code, output, memory.kept) == (2, "", {})
+    note, error = errors.splitlines()
+    assert note.startswith(f"Note: the input is not UTF-8 at byte {len(KEY)}; ")
+    assert "beyond ASCII" in error
+    assert KEY not in errors
+
+
 def test_a_key_is_asked_for_at_a_terminal_and_not_shown(tmp_path):
     """The keyring of this other process keeps nothing; what it says of it shows that it was given the key."""
     with terminal("keys", "set", "koala", home=tmp_path) as program:

@@ -1,6 +1,7 @@
 """`providerkit run`: one question, and the answers in every form."""
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -64,16 +65,92 @@ def test_run_asks_at_a_base_url(mocked):
     assert call("run", "-p", "koala", "--base-url", "http://127.0.0.1:1", "hi") == (0, "ok\n", "")
 
 
-@pytest.mark.parametrize("prompt", [(), ("-",)], ids=["no prompt", "a dash"])
+@pytest.mark.parametrize("prompt", [(), ("-",), ("",)], ids=["no prompt", "a dash", "nothing"])
 def test_run_reads_the_question_from_a_pipe(prompt):
-    stdin = "two\nlines 🐨".encode() + b"\xff"
-    assert call("run", "-p", "koala", "--sandbox", *prompt, stdin=stdin) == (0, said("two\nlines 🐨\ufffd"), "")
+    assert call("run", "-p", "koala", "--sandbox", *prompt, stdin="two\nlines 🐨\n") == (0, said("two\nlines 🐨\n"), "")
 
 
-async def test_run_does_not_wait_for_a_pipe_where_there_is_a_prompt():
-    process = await start("run", "-p", "koala", "--sandbox", "hi")
-    assert (await process.stdout.read()).decode() == said("hi")
-    await process.communicate()
+@pytest.mark.parametrize(
+    ("stdin", "asked"),
+    [
+        ("one\ntwo\n", "one\ntwo\n\nhi"),
+        ("  indented\r\n\n", "  indented\n\nhi"),
+        ("\ufeffa mark", "a mark\n\nhi"),
+        ("", "hi"),
+        (" \n", "hi"),
+    ],
+    ids=repr,
+)
+def test_the_input_is_asked_before_the_prompt(stdin, asked):
+    assert call("run", "-p", "koala", "--sandbox", "hi", stdin=stdin) == (0, said(asked), "")
+
+
+async def test_the_prompt_waits_for_the_end_of_the_input():
+    process = await start("run", "-p", "koala", "--sandbox", "hi", stdin=asyncio.subprocess.PIPE)
+    assert await process.communicate(b"slow") == (said("slow\n\nhi").encode(), b"")
+
+
+NOT_UTF8 = (
+    "Note: the input is not UTF-8 at byte 3; such bytes are read as U+FFFD. "
+    "Convert it first, with iconv for instance.\n"
+)
+
+
+def test_bytes_that_are_not_utf8_are_reported():
+    asked = call("run", "-p", "koala", "--sandbox", "hi", stdin=b"caf\xe9")
+    assert asked == (0, said("caf\ufffd\n\nhi"), NOT_UTF8)
+
+
+async def test_an_input_that_is_not_open_for_reading_is_none():
+    """As `nohup` leaves it."""
+    unreadable = os.open(os.devnull, os.O_WRONLY)
+    process = await start("run", "-p", "koala", "--sandbox", "hi", stdin=unreadable)
+    os.close(unreadable)
+    assert await process.communicate() == (said("hi").encode(), b"")
+
+
+class Failing:
+    """An input of which the system can't read."""
+
+    buffer = property(lambda self: self)
+
+    def isatty(self):
+        return False
+
+    def read(self):
+        raise OSError(errno.EIO, "Input/output error")
+
+
+def test_an_input_that_can_not_be_read_is_an_error(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", Failing())
+    with pytest.raises(SystemExit) as caught:
+        main(["run", "-p", "koala", "hi"], prog_name="providerkit")
+    told = "Error: the standard input can't be read: Input/output error. See: providerkit run --help\n"
+    assert (caught.value.code, capsys.readouterr().err) == (2, told)
+
+
+@pytest.mark.parametrize("command", ["run", "chat"])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ("-m", "koala/"),
+            "'koala/' names no model after the slash; name one, or ask for the default model with -p koala.",
+        ),
+        (("-p", "koala", "-m", ""), "-m is empty; name a model, or leave -m out for the default model."),
+        (("-p", "koala", "--fallback", "koala/"), "ask for the default model with --fallback koala."),
+    ],
+    ids=str,
+)
+def test_an_empty_model_is_an_error_with_a_way_out(command, arguments, words):
+    code, output, errors = call(command, *arguments, "--sandbox", stdin="hi\n")
+    assert (code, output, words in errors) == (2, "", True)
+
+
+def test_a_model_may_end_with_a_slash(mocked):
+    mocked.post(ADDRESS, body='data: "ok"\n\n')
+    assert call("run", "-m", "koala/a/", "--fallback", "koala/b/", "hi") == (0, "ok\n", "")
+    assert body_sent(mocked)["model"] == "a/"
 
 
 @pytest.mark.parametrize("arguments", [("run",), ("run", "-")], ids=["no prompt", "a dash"])
@@ -524,6 +601,19 @@ def test_what_comes_out_of_turn_is_kept_for_its_turn(capsys):
     with answers.Sections(["a", "b"]) as view:
         view.event(0, one)
     assert capsys.readouterr().out == section("a", "one\n")
+
+
+@pytest.mark.parametrize("at_terminal", [True, False])
+def test_a_note_in_the_middle_of_a_line_has_a_line_of_its_own_at_a_terminal(monkeypatch, capsys, at_terminal):
+    monkeypatch.setattr(answers, "is_terminal", lambda: at_terminal)
+    end = "\n" if at_terminal else ""
+    with answers.Sections(["a", "b"]) as view:
+        view.note("first")
+        for text, expected in (("one", f"one{end}"), ("", ""), ("two\n", "two\n"), ("three", f"three{end}")):
+            capsys.readouterr()
+            view.event(0, providerkit.TextDelta(text))
+            view.note("a note")
+            assert capsys.readouterr() == (expected, "a note\n")
 
 
 def test_an_error_names_its_route_where_there_are_several(capsys):

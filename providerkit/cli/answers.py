@@ -6,7 +6,7 @@ A view is told of each event, with the number of its run, and of each end.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -48,16 +48,22 @@ class View(Protocol):
 
 
 class Patience:
-    """Tell a person why an answer lets itself be waited for."""
+    """Tell a person why an answer takes its time."""
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        self._note = note
 
     @hookimpl
     def observe(self, chat: Chat, model: Model) -> Retries:
         """Watch one run."""
-        return Retries()
+        return Retries(self._note)
 
 
 class Retries:
     """Say what failed, and when something is tried again."""
+
+    def __init__(self, note: Callable[[str], None] = complain) -> None:
+        self._note = note
 
     def attempt(self, route: str, request: Request) -> None:
         """Remember who is asked."""
@@ -66,17 +72,18 @@ class Retries:
     def retry(self, error: ProviderKitError, delay: float) -> None:
         """Say it."""
         when = f"in {delay:.1f} s" if delay >= 0.05 else "at once"
-        complain(f"{self._route} failed, next attempt {when}: {told(error)}")
+        self._note(f"{self._route} failed, next attempt {when}: {told(error)}")
 
 
-def _patience() -> AbstractContextManager[None]:
-    return providerkit.activate(Patience) if is_watched() else nullcontext()
+def _patience(view: View) -> AbstractContextManager[None]:
+    note = view.note if isinstance(view, Sections) else complain
+    return providerkit.activate(Patience(note)) if is_watched() else nullcontext()
 
 
 def show(run: Run, view: View) -> ProviderKitError | None:
     """Show one run; give its error. Where the output takes no more for now, an interrupt ends even that."""
     error = None
-    with view, run, _patience():
+    with view, run, _patience(view):
         try:
             for event in run.events():
                 view.event(0, event)
@@ -88,7 +95,7 @@ def show(run: Run, view: View) -> ProviderKitError | None:
 
 async def follow(runs: Sequence[Run | ProviderKitError], view: View) -> list[ProviderKitError | None]:
     """Show all runs at the same time; give the error of each. One that could not be prepared is its error."""
-    with view, _patience():
+    with view, _patience(view):
         return await asyncio.gather(*(_follow(number, run, view) for number, run in enumerate(runs)))
 
 
@@ -113,6 +120,7 @@ class Text:
     def __init__(self) -> None:
         self._cleaner = Cleaner() if is_terminal() else None
         self._started = False
+        self._is_within_line = False
 
     def __enter__(self) -> Self:
         return self
@@ -125,7 +133,15 @@ class Text:
         """Print text."""
         if isinstance(event, providerkit.TextDelta) and event.text:
             self._started = True
-            click.echo(self._cleaner.feed(event.text) if self._cleaner else event.text, nl=False)
+            text = self._cleaner.feed(event.text) if self._cleaner else event.text
+            self._is_within_line = not text.endswith("\n") if text else self._is_within_line
+            click.echo(text, nl=False)
+
+    def break_line(self) -> None:
+        """End the line at a terminal, where something else is about to be written."""
+        if self._cleaner and self._is_within_line:
+            click.echo()
+            self._is_within_line = False
 
     def end(self, number: int, reply: Reply, error: ProviderKitError | None) -> None:
         """Leave it to the caller to tell of an error."""
@@ -165,6 +181,11 @@ class Sections:
             if self._turn < len(self._labels):
                 click.echo()
                 self._begin()
+
+    def note(self, text: str) -> None:
+        """Print a note on a line of its own, even if an answer is in the middle of one."""
+        self._texts[self._turn].break_line()
+        complain(text)
 
     def _begin(self) -> None:
         say(f"== {self._labels[self._turn]} ==")

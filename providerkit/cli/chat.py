@@ -12,6 +12,7 @@ import click
 import providerkit
 
 from .options import ASKING, REACHING, REPAIRING, Route, add, addresses, examples, model_option, provider_option, told
+from .standard_input import is_typed, read_line, type_line
 from .terminal import complain, is_terminal, say
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def chat(
     bound = [option for option, value in given.items() if value]
     with addresses([route.name], base_url=base_url, sandbox=sandbox) as urls:
         session = Session(route, {**options, "base_url": urls[route.name]}, bound, plain=plain)
-        if sys.stdin is not None and sys.stdin.isatty() and is_terminal():
+        if is_typed() and is_terminal():
             _talk(session)
         elif _read_all(session):
             sys.exit(1)
@@ -73,10 +74,10 @@ def _talk(session: Session) -> None:
     from .history import line_editing  # brings readline, which only a dialogue needs
 
     say(f"Talking with {session}. /help lists commands, Ctrl-D leaves.")
-    with line_editing(), suppress(EOFError):
+    with line_editing() as remember, suppress(EOFError):
         while True:
             try:
-                _take(session, input)
+                _take(session, lambda prompt: remember(type_line(prompt)))
             except KeyboardInterrupt:  # at the prompt
                 click.echo()
     click.echo()
@@ -92,10 +93,7 @@ def _read_all(session: Session) -> bool:
 
 
 def _read_line(prompt: str) -> str:
-    line = sys.stdin.readline() if sys.stdin is not None else ""
-    if not line:
-        raise EOFError
-    return line.removesuffix("\n")
+    return read_line()
 
 
 def _take(session: Session, read: Callable[[str], str]) -> bool:
@@ -115,5 +113,8 @@ def _take(session: Session, read: Callable[[str], str]) -> bool:
 def _rest_of_block(line: str, read: Callable[[str], str]) -> str:
     text = line.lstrip().removeprefix(BLOCK)
     while not text.rstrip().endswith(BLOCK):
-        text += "\n" + read(CONTINUED)
+        try:
+            text += "\n" + read(CONTINUED)
+        except EOFError:
+            raise click.UsageError(f"the input ended within a message that {BLOCK} began; it was not sent") from None
     return text.rstrip().removesuffix(BLOCK).strip("\n")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
-LENGTH = 1000  # lines that are kept
+LENGTH = 1000  # lines that are kept, at least
 
 
 def history_file() -> Path:
@@ -18,30 +19,53 @@ def history_file() -> Path:
 
 
 @contextmanager
-def line_editing() -> Iterator[None]:
-    """Edit lines, with those of earlier times at hand; a file that can't be used is no reason not to talk."""
+def line_editing() -> Iterator[Callable[[str], str]]:
+    """Edit lines, with those of earlier times at hand; yields what remembers a line, and returns it.
+
+    A file that can't be used is no reason not to talk.
+    """
     try:
         import readline  # Windows has none
     except ImportError:
-        yield
+        yield str
         return
     readline.clear_history()
-    with _optional():
-        readline.read_history_file(history_file())
-    try:
-        yield
-    finally:
-        with _optional():
-            _create(history_file())
-            readline.set_history_length(LENGTH)
-            readline.write_history_file(history_file())
+    with _optional(), _opened(history_file()) as file:
+        for line in _shorten(file):
+            readline.add_history(line)
+    yield _remember
+
+
+def _remember(line: str) -> str:
+    """Append a line at once: other chats use the file, too, and no chat knows how it will end."""
+    if line.strip():
+        with _optional(), _opened(history_file()) as file:
+            file.seek(0, os.SEEK_END)
+            file.write(line.encode() + b"\n")
+    return line
+
+
+def _shorten(file: BinaryIO) -> list[str]:
+    """Return the last lines; leave no others in the file once they are many."""
+    lines = file.read().splitlines(keepends=True)
+    if len(lines) > 2 * LENGTH:
+        file.seek(0)
+        file.writelines(lines[-LENGTH:])
+        file.truncate()
+    return [line.decode("utf-8", "replace").rstrip("\n") for line in lines[-LENGTH:]]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open the file for one chat at a time, and for its owner alone, whoever made it."""
+    import fcntl  # wherever readline is
+
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
+        os.fchmod(file.fileno(), 0o600)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
 
 
 def _optional() -> AbstractContextManager[None]:
-    return suppress(OSError, RuntimeError)  # the latter where there is no home
-
-
-def _create(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.touch(mode=0o600)
-    path.chmod(0o600)  # it may be older, and libedit leaves its mode as it is
+    return suppress(OSError, RuntimeError)  # the latter if there is no home

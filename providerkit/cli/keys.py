@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
@@ -10,6 +9,7 @@ import click
 import providerkit
 
 from .options import complete_provider, examples
+from .standard_input import is_typed, read_all
 from .terminal import complain, say, say_table
 
 
@@ -66,10 +66,10 @@ def set_key(ctx: click.Context, name: str) -> None:
 
 def _typed(name: str) -> str:
     """Read a key where nobody sees it."""
-    if sys.stdin is not None and sys.stdin.isatty():
+    if is_typed():
         typed: str = click.prompt(f"Key of {name} (it is not shown)", hide_input=True, err=True)
     else:
-        typed = sys.stdin.read() if sys.stdin is not None else ""
+        typed = read_all()
     if not typed.strip():
         raise click.UsageError(f"There is no key; try: pass show {name} | providerkit keys set {name}.")
     return typed.strip()

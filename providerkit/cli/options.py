@@ -23,8 +23,12 @@ class Route(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Name the provider; raises UsageError where there is none."""
-        before, slash, _ = (self.model or "").partition("/")
+        """Name the provider; raises UsageError if there is none, or if the model is named and empty."""
+        before, slash, model = (self.model or "").partition("/")
+        if self.model == "":
+            raise click.UsageError("-m is empty; name a model, or leave -m out for the default model.")
+        if slash and not (self.provider or model):
+            raise click.UsageError(_without_model(self.model or "", f"-p {before}"))
         if not (self.provider or slash):
             raise click.UsageError(_unnamed(before))
         return self.provider or before
@@ -40,6 +44,10 @@ def _unnamed(model: str) -> str:
     is_provider = not model or model in names
     advice = f"-p {model or names[0]}" if is_provider else f"-m {names[0]}/{model}"
     return f"no provider is named; installed are: {', '.join(names)}; add {advice}."
+
+
+def _without_model(route: str, provider: str) -> str:
+    return f"{route!r} names no model after the slash; name one, or ask for the default model with {provider}."
 
 
 def routes(providers: Iterable[str], models: Iterable[str]) -> list[Route]:
@@ -109,6 +117,13 @@ def _extra(ctx: click.Context, parameter: click.Parameter, pairs: tuple[str, ...
             raise click.BadParameter(f"{pair!r} does not look like KEY=VALUE.", ctx, parameter)
         extra[key] = _json_or_text(value)
     return extra or None
+
+
+def _fallback(ctx: click.Context, parameter: click.Parameter, routes: tuple[str, ...]) -> tuple[str, ...]:
+    for route in routes:
+        if route.endswith("/") and route.count("/") == 1:
+            raise click.BadParameter(_without_model(route, f"--fallback {route[:-1]}"), ctx, parameter)
+    return routes
 
 
 def _retry(ctx: click.Context, parameter: click.Parameter, attempts: int | None) -> Any:
@@ -189,6 +204,7 @@ REPAIRING = (
         metavar="ROUTE",
         multiple=True,
         shell_complete=complete_model,
+        callback=_fallback,
         help="Ask this provider, or provider/model, where the one before can't answer. Repeatable.",
     ),
     click.option(

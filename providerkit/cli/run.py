@@ -23,6 +23,7 @@ from .options import (
     routes,
     told,
 )
+from .standard_input import is_typed, read_all
 from .terminal import complain, drawing
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     epilog=examples(
         'providerkit run -p koala --sandbox "Why is the sky blue?"',
         'echo "Why is the sky blue?" | providerkit run -p koala --sandbox --json',
+        'git diff | providerkit run -p koala --sandbox "Write a commit message."',
         'providerkit run --sandbox -m koala/gpt-4o -m koala/gpt-4o-mini "Hello"',
         'providerkit run -p koala --sandbox --option realTimeData=true "Any news?"',
         'providerkit run -p koala --sandbox --fallback koala/gpt-4o "Hello"',
@@ -63,8 +65,12 @@ def run(
 ) -> None:
     """Ask PROMPT, and print the answer as it arrives.
 
-    Without PROMPT, or where it is -, the standard input is asked. Several -p or -m ask all
-    of them at once and compare the answers; one that fails does not stop the others.
+    The standard input is asked, too, unless it is a terminal: first what it holds, then
+    PROMPT, which may be left out. With - as PROMPT it may be a terminal. A script that has
+    nothing to put there says < /dev/null.
+
+    Several -p or -m ask all of them at once and compare the answers; one that fails does
+    not stop the others.
 
     Keys are read from the environment, as in KOALA_API_KEY, and shown nowhere.
     """
@@ -88,16 +94,19 @@ def run(
 def _question(prompt: Sequence[str]) -> str:
     if len(prompt) > 1:
         raise click.UsageError(f'PROMPT is one argument; put it in quotes: "{" ".join(prompt)}".')
-    question = _read_input(at_terminal=bool(prompt)) if prompt in ((), ("-",)) else prompt[0]
+    words = "" if prompt == ("-",) else "".join(prompt)
+    text = read_all() if prompt == ("-",) or not is_typed() else ""
+    question = _join(text, words)
     if not question.strip():
         raise click.UsageError('There is no PROMPT; try: providerkit run -p koala --sandbox "Hello".')
     return question
 
 
-def _read_input(*, at_terminal: bool) -> str:
-    if sys.stdin is None or (sys.stdin.isatty() and not at_terminal):
-        return ""
-    return sys.stdin.buffer.read().decode("utf-8", "replace")
+def _join(text: str, words: str) -> str:
+    """Put the prompt below the input it is about."""
+    if not (text.strip() and words.strip()):
+        return words if words.strip() else text
+    return text.rstrip("\r\n") + "\n\n" + words
 
 
 def _warn_of_doubled(route: Route) -> None:

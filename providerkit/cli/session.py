@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import providerkit
 
 from . import answers
+from .json_form import dumps
 from .options import Route
 from .terminal import complain, drawing, say
 
@@ -20,7 +20,8 @@ HELP = '''\
 /exit           leave, as Ctrl-D does
 /reset          forget what was said
 /system [TEXT]  show, or set, what the model is told first; - is nothing
-/model [NAME]   show, or change, the model; PROVIDER/NAME goes on with another provider
+/model [NAME]   show, or change, the model; PROVIDER/NAME goes on with another provider,
+                PROVIDER/ with its default model
 /save FILE      write down what was said: messages in JSON to FILE.json, else Markdown
 /help           show this
 """             begins and ends a message of several lines
@@ -111,25 +112,29 @@ class Session:
         before, slash, model = name.partition("/")
         if slash and before in {self._route.name, *providerkit.providers()}:
             return Route(before, model or None)
+        if slash and name not in providerkit.provider(self._route.name).info.models:
+            raise providerkit.UnknownProvider(
+                f"there is no provider {before!r}; installed are: {', '.join(providerkit.providers())}; "
+                f"if it is a model of {self._route.name}: /model {self._route.name}/{name}"
+            )
         return Route(self._route.name, name)
 
     def _save(self, name: str) -> None:
         if not name:
             complain("/save needs the name of a file, as in /save chat.md")
             return
+        text = (_json if name.endswith(".json") else _markdown)(self._messages())
+        path = Path(name)
         try:
-            path = Path(name).expanduser()
-        except RuntimeError:
-            complain(f"{name} can't be found: there is no such home directory; name the whole path.")
-            return
-        write = _json if path.suffix == ".json" else _markdown
-        try:
+            path = path.expanduser()
             with path.open("x", encoding="utf-8", errors="replace") as file:
-                file.write(write(self._messages()))
+                file.write(text)
         except FileExistsError:
             complain(f"{path} is there already; choose another name.")
         except OSError as error:
             complain(f"{path} can't be written: {error.strerror}")
+        except (RuntimeError, ValueError) as error:  # the home of nobody, a null character
+            complain(f"{path} can't be written: {error}")
         else:
             say(f"Saved: {path}")
 
@@ -143,9 +148,8 @@ class Session:
 
 
 def _json(messages: Sequence[Message]) -> str:
-    return json.dumps(
-        [{"role": message.role, "content": message.text} for message in messages], ensure_ascii=False, indent=2
-    )
+    lines = (dumps({"role": message.role, "content": message.text}, "utf-8") for message in messages)
+    return "[\n" + ",\n".join(lines) + "\n]\n"
 
 
 def _markdown(messages: Sequence[Message]) -> str:
