@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .decoders import ByContent, EventStream, JSONBody, JSONLines
     from .discovery import providers
     from .errors import (
+        Argument,
         AuthenticationError,
         BadRequest,
         CassetteError,
@@ -80,7 +81,7 @@ _MODULES = {
     "conversation": "Conversation",
     "decoders": "ByContent EventStream JSONBody JSONLines",
     "discovery": "providers",
-    "errors": "AuthenticationError BadRequest CassetteError ConfigurationError ConnectError ContentFiltered "
+    "errors": "Argument AuthenticationError BadRequest CassetteError ConfigurationError ConnectError ContentFiltered "
     "ContextLengthExceeded Disconnected InvalidMessages InvalidOption MissingAPIKey NotFound Overloaded PluginError "
     "ProviderError ProviderKitError QuotaExhausted RateLimited RunConsumed ServerError StreamError StreamMalformed "
     "StreamTruncated TimedOut TransportError UnexpectedContent UnknownExtension UnknownModel UnknownProvider "
@@ -103,6 +104,7 @@ _MODULES = {
 _HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 __all__ = [
+    "Argument",
     "Attempt",
     "AuthenticationError",
     "BadRequest",

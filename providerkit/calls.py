@@ -9,8 +9,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 import attrs
 
-from .discovery import providers
-from .errors import InvalidOption, ProviderKitError, UnknownProvider, UnsupportedFeature
+from .discovery import NONE_INSTALLED, PROVIDERS, nearest, providers
+from .errors import Argument, InvalidOption, ProviderKitError, Text, UnknownProvider, UnsupportedFeature
 from .exchange import Call
 from .keys import find_key
 from .messages import OPTIONS, Chat, Message, ProviderInfo, Tool
@@ -193,7 +193,7 @@ def reusable(options: RunOptions) -> RunOptions:
 def checked(option: str, value: T | None, kind: type[T]) -> T | None:
     """Give an option's value where it is None or of the right type; raises InvalidOption."""
     if value is not None and not isinstance(value, kind):
-        raise InvalidOption(f"{option} is {value!r}; it takes a providerkit.{kind.__name__}", option=option)
+        raise InvalidOption(Argument(option), f" is {value!r}; it takes a providerkit.{kind.__name__}", option=option)
     return value
 
 
@@ -214,20 +214,19 @@ def find_route(options: RunOptions) -> tuple[Plugin, str | None]:
     name, slash, model = (model or "").partition("/")
     if slash:
         return find_provider(name), model
-    raise _unnamed(model=name, names=providers())
+    raise unnamed(name)
 
 
-def _unnamed(model: str, names: list[str]) -> UnknownProvider:
-    example = names[0] if names else "NAME"
-    found = f"installed are: {', '.join(names)}" if names else "none is installed; they are plugins that pip installs"
-    if model in names:
-        advice = f"provider={model!r}"
-    else:
-        advice = f"provider={example!r} or model='{example}/{model or 'MODEL'}'"
-    return UnknownProvider(
-        f"no provider is named; {found}; say {advice}",
-        installed=tuple(names),
-    )
+def unnamed(model: str) -> UnknownProvider:
+    """Make the error of a call that names no provider, and maybe a model without one."""
+    names = tuple(providers())
+    if not names:
+        return UnknownProvider(f"no provider is named, and {NONE_INSTALLED[PROVIDERS]}")
+    near = nearest(model, names)
+    advice: list[Text] = ["; say ", Argument("provider", near or ...)]
+    if near is None and model:
+        advice += [" or ", Argument("model", f"PROVIDER/{model}")]
+    return UnknownProvider(f"no provider is named; installed are: {', '.join(names)}", *advice, installed=names)
 
 
 def _routes(options: RunOptions) -> Iterator[tuple[Plugin, Route]]:
@@ -271,7 +270,9 @@ def _check_supported(chat: Chat, info: ProviderInfo) -> None:
     for option in chat.features():
         if option not in info.supports:
             raise UnsupportedFeature(
-                f"{info.name} does not serve {option!r}; see who does: providerkit providers --supports {option}",
+                f"{info.name} does not serve ",
+                Argument(option),
+                f"; see who does: providerkit providers --supports {option}",
                 option=option,
                 provider=info.name,
             )
@@ -280,7 +281,9 @@ def _check_supported(chat: Chat, info: ProviderInfo) -> None:
 def _endpoint(info: ProviderInfo, route: Route) -> Endpoint:
     base_url = info.default_base_url if route.base_url is None else route.base_url
     if base_url is None:
-        raise InvalidOption(f"{info.name} has no address of its own; say base_url=", option="base_url")
+        raise InvalidOption(
+            f"{info.name} has no address of its own; say ", Argument("base_url", ...), option="base_url"
+        )
     return Endpoint(base_url, find_key(info, route.api_key), route.headers)
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from .errors import (
+    Argument,
     ConfigurationError,
     ConnectError,
     Disconnected,
@@ -350,7 +351,9 @@ def check_proxy(proxy: str | None) -> None:
     except (ValueError, AttributeError, TypeError):
         usable = False
     if not usable:
-        raise InvalidOption("proxy must look like 'http://host:port' or 'socks5://host:port'", option="proxy")
+        raise InvalidOption(
+            Argument("proxy"), " must look like 'http://host:port' or 'socks5://host:port'", option="proxy"
+        )
 
 
 def _is_socks(proxy: str | None) -> bool:
@@ -372,7 +375,7 @@ def _socks_connector(proxy: str) -> BaseConnector:
     try:
         from aiohttp_socks import ProxyConnector  # an extra
     except ImportError:
-        raise ConfigurationError('a SOCKS proxy needs aiohttp-socks: pip install "providerkit-core[socks]"') from None
+        raise ConfigurationError("a SOCKS proxy needs aiohttp-socks: pip install aiohttp-socks") from None
     connector: BaseConnector = ProxyConnector.from_url(proxy)
     return connector
 

@@ -100,7 +100,11 @@ def test_those_that_want_a_key_or_an_address_are_named_at_the_end(install, only)
     assert errors == "Not asked, for want of a key or an address: emu, parrot\n"
     only("parrot")
     assert call("models")[:2] == (0, "")
-    assert call("models", "-p", "parrot") == (2, "", "Error: parrot needs a key\n")
+    assert call("models", "-p", "parrot") == (
+        2,
+        "",
+        "Error: parrot needs a key; set PARROT_API_KEY, or run: providerkit keys set parrot\n",
+    )
 
 
 def test_a_wrong_call_is_told_in_one_line():

@@ -329,11 +329,11 @@ class TestOptions:
 
     def test_no_provider_names_what_is_installed(self):
         installed = providerkit.providers()
-        words = f"installed are: {', '.join(installed)}; say provider='{installed[0]}'"
+        words = f"installed are: {', '.join(installed)}; say provider=..."
         with pytest.raises(providerkit.UnknownProvider, match=words) as caught:
             providerkit.run("hi")
         assert caught.value.installed == tuple(installed)
-        with pytest.raises(providerkit.UnknownProvider, match=f"model='{installed[0]}/gpt-4o'"):
+        with pytest.raises(providerkit.UnknownProvider, match=r"say provider=\.\.\. or model='PROVIDER/gpt-4o'$"):
             providerkit.run("hi", model="gpt-4o")
 
     def test_a_provider_in_the_place_of_a_model_and_a_route_in_that_of_a_provider_are_seen(self):

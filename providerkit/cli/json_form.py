@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from ..errors import ProviderKitError
+from .options import told
 
 if TYPE_CHECKING:
     from ..events import Event, Reply
@@ -36,7 +37,7 @@ def of_error(error: ProviderKitError) -> dict[str, Any]:
     """Give the class of an error as its `type`, its `message`, and its other fields that are known."""
     fields = {name: value for name, value in vars(error).items() if value is not None and name[0] != "_"}
     fields.pop("partial", None)  # the text of the reply
-    return {"type": type(error).__name__, "message": str(error), **fields}
+    return {"type": type(error).__name__, "message": told(error), **fields}
 
 
 def _plain_field(holder: object, attribute: object, value: Any) -> Any:

@@ -57,7 +57,7 @@ def set_key(ctx: click.Context, name: str) -> None:
     info = providerkit.provider(name).info
     if not info.api_key_env:
         raise providerkit.ConfigurationError(
-            f"{name} names no variable for a key, so none is kept; pass it as api_key="
+            f"{name} names no variable for a key, so none is kept; only Python code can pass one"
         )
     where = system_keyring.set(info.name, providerkit.Secret(_typed(name)))
     say(f"Kept the key of {name} in the keyring ({where}).")

@@ -82,10 +82,10 @@ class Commands(click.Group):
 
 
 def _nearest(name: str) -> str:
-    from difflib import get_close_matches  # only a mistake needs it
+    from ..discovery import nearest  # which only a mistake needs
 
-    near = get_close_matches(name, COMMANDS, n=1)
-    return f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(COMMANDS)}."
+    near = nearest(name, COMMANDS)
+    return f"Did you mean {near!r}?" if near else f"There are: {', '.join(COMMANDS)}."
 
 
 def _advice(error: click.UsageError) -> str:
