@@ -44,6 +44,31 @@ def test_an_output_that_can_not_be_written_is_an_error_in_one_line(monkeypatch, 
     assert (errors.startswith("Error: the output can't be written: "), errors.count("\n")) == (True, 1)
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (PermissionError(13, "Permission denied", "/locked"), "/locked: Permission denied"),
+        (PermissionError(13, "Permission denied", b"/locked"), "/locked: Permission denied"),
+        (OSError(9, "Bad file descriptor"), "Bad file descriptor"),
+        (OSError(9, "Bad file descriptor", 7), "Bad file descriptor"),
+        (OSError(), "OSError"),
+    ],
+)
+def test_what_the_system_refuses_is_named_and_not_the_output(monkeypatch, error, words):
+    def refuse():
+        raise error
+
+    monkeypatch.setattr("providerkit.discovery.announcements", refuse)
+    assert call("providers") == (1, "", f"Error: {words}\n")
+
+
+async def test_an_input_that_can_not_be_read_is_not_the_outputs_fault(tmp_path):
+    with (tmp_path / "file").open("w") as unreadable:
+        process = await start("run", "-p", "koala", "--sandbox", stdin=unreadable)
+        output, errors = await process.communicate()
+    assert (process.returncode, output, b"output" in errors, errors.count(b"\n")) == (1, b"", False, 1)
+
+
 @pytest.mark.parametrize("arguments", [("providers",), ("--help",)])
 async def test_python_does_not_complain_of_it_again_at_its_exit(unwritable, arguments):
     code, _, errors = await finished(*arguments, stdout=unwritable)

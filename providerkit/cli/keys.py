@@ -24,7 +24,7 @@ def keys(ctx: click.Context) -> None:
     """Keep the keys of providers in the keyring of this system.
 
     A call takes the key that it is given, else that of the environment, else that of the keyring. This needs
-    the extra `keyring`: pip install "providerkit-core[keyring]".
+    the package keyring: pip install keyring
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
@@ -59,6 +59,7 @@ def set_key(ctx: click.Context, name: str) -> None:
         raise providerkit.ConfigurationError(
             f"{name} names no variable for a key, so none is kept; only Python code can pass one"
         )
+    system_keyring.check()  # before a person types a key for nothing
     where = system_keyring.set(info.name, providerkit.Secret(_typed(name)))
     say(f"Kept the key of {name} in the keyring ({where}).")
     _warn_of_environment(info)

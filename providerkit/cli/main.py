@@ -37,6 +37,8 @@ class Commands(click.Group):
             code = super().main(*arguments, **(options | {"standalone_mode": False}))
         except click.UsageError as error:
             _fail(_advice(error), 2)
+        except click.ClickException as error:
+            _fail(error.format_message(), error.exit_code)
         except click.Abort:
             code = 130
         except providerkit.ProviderKitError as error:
@@ -103,17 +105,34 @@ def _fail(words: str, code: int) -> NoReturn:
 
 @contextmanager
 def _writing() -> Iterator[None]:
-    """Exit where the output takes no more; the network's errors are none of the system's any more."""
+    """Exit when the output takes no more, or when the system refuses something else that is needed."""
     try:
         yield
     except OSError as error:
         if isinstance(error, providerkit.ProviderKitError):  # TimedOut is both, as every TimeoutError
             raise
+        if not (isinstance(error, BrokenPipeError) or _output_fails()):
+            raise click.ClickException(_refusal(error)) from None
         # What is left of the output goes nowhere, or Python would try again at its exit, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             sys.exit(0)
         _fail(f"the output can't be written: {error.strerror}", 1)
+
+
+def _output_fails() -> bool:
+    """Return whether the output refuses what it still holds, which it does again if it was what failed."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return True
+    return False
+
+
+def _refusal(error: OSError) -> str:
+    """Name what could not be used, as far as the system does."""
+    reason = error.strerror or type(error).__name__
+    return f"{os.fsdecode(error.filename)}: {reason}" if isinstance(error.filename, str | bytes) else reason
 
 
 @click.group(

@@ -54,7 +54,7 @@ def new(name: str, into: Path | None) -> None:
         place.write_text(_renamed(text, names), "utf-8")
     say(
         f"{folder} is a package that passes its tests. Next, in that folder:\n"
-        f"  pip install -e . --group dev\n"
+        f'  pip install -e ".[dev]"\n'
         f"  providerkit check {name}\n"
         f'  providerkit run -p {name} --sandbox "Hello"'
     )
