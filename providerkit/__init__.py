@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         MissingAPIKey,
         NotFound,
         Overloaded,
+        Phrase,
         PluginError,
         ProviderError,
         ProviderKitError,
@@ -82,10 +83,10 @@ _MODULES = {
     "decoders": "ByContent EventStream JSONBody JSONLines",
     "discovery": "providers",
     "errors": "Argument AuthenticationError BadRequest CassetteError ConfigurationError ConnectError ContentFiltered "
-    "ContextLengthExceeded Disconnected InvalidMessages InvalidOption MissingAPIKey NotFound Overloaded PluginError "
-    "ProviderError ProviderKitError QuotaExhausted RateLimited RunConsumed ServerError StreamError StreamMalformed "
-    "StreamTruncated TimedOut TransportError UnexpectedContent UnknownExtension UnknownModel UnknownProvider "
-    "UnmatchedRequest UnsupportedFeature",
+    "ContextLengthExceeded Disconnected InvalidMessages InvalidOption MissingAPIKey NotFound Overloaded Phrase "
+    "PluginError ProviderError ProviderKitError QuotaExhausted RateLimited RunConsumed ServerError StreamError "
+    "StreamMalformed StreamTruncated TimedOut TransportError UnexpectedContent UnknownExtension UnknownModel "
+    "UnknownProvider UnmatchedRequest UnsupportedFeature",
     "events": "Attempt Event Finish ProviderData ReasoningDelta Reply Restart TextDelta ToolCallDelta ToolResult Usage",
     "extensions.player": "replay",
     "extensions.recorder": "record",
@@ -141,6 +142,7 @@ __all__ = [
     "Observer",
     "Overloaded",
     "Part",
+    "Phrase",
     "PluginError",
     "Provider",
     "ProviderData",

@@ -211,10 +211,17 @@ def find_route(options: RunOptions) -> tuple[Plugin, str | None]:
         raise InvalidOption(f"model is {model!r}; it takes a string", option="model")
     if provider is not None and (provider or not isinstance(provider, str)):
         return find_provider(provider), model
-    name, slash, model = (model or "").partition("/")
-    if slash:
-        return find_provider(name), model
-    raise unnamed(name)
+    if model is None or "/" not in model:
+        raise unnamed(model or "")
+    return _split(model)
+
+
+def _split(route: str) -> tuple[Plugin, str]:
+    """Find the provider and the model of "provider/model", which may be a model of the provider as it stands."""
+    name, _, model = route.partition("/")
+    plugin = find_provider(name)
+    info = assemble(plugin).info if model else None  # as "openrouter/auto" is openrouter's
+    return plugin, route if info and route in (info.default_model, *info.models) else model
 
 
 def unnamed(model: str) -> UnknownProvider:
@@ -255,8 +262,8 @@ def _parse_route(item: object) -> Route:
         case Route():
             return item
         case str():
-            name, _, model = item.partition("/")
-            return Route(name, model or None)
+            plugin, model = _split(item)
+            return Route(plugin, model or None)
         case (provider, (str() | None) as model):
             return Route(provider, model)
     raise InvalidOption(

@@ -72,7 +72,7 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     from difflib import get_close_matches  # only a mistake needs it
 
     small = {candidate.lower(): candidate for candidate in names}
-    near = get_close_matches(name.lower(), small, n=1, cutoff=0.7)
+    near = get_close_matches(name.lower(), small, n=1, cutoff=0.65)
     return small[near[0]] if near else None
 
 

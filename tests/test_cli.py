@@ -89,6 +89,8 @@ async def test_python_does_not_complain_of_it_again_at_its_exit(unwritable, argu
             "No such command 'zzz'. There are: run, chat, models, providers, keys, doctor, sandbox, check, new. See: ",
         ),
         (["--verison"], "No such option '--verison'. Did you mean '--version'? See: providerkit --help"),
+        (["doctor", "--onlin"], "No such option '--onlin'. Did you mean '--online'? See: providerkit doctor --help"),
+        (["doctor", "--zzz"], "No such option '--zzz'. See: providerkit doctor --help"),
         (["run", "--sandbxo"], "No such option '--sandbxo'. Did you mean '--sandbox'? See: providerkit run --help"),
         (
             ["run", "two", "words"],

@@ -10,10 +10,9 @@ from loopback import http, serve
 from parrots import Parrot
 
 import providerkit
-from providerkit import Argument, InvalidOption, MissingAPIKey, ProviderInfo, UnknownModel, hookimpl
+from providerkit import Argument, InvalidOption, MissingAPIKey, Phrase, ProviderInfo, UnknownModel, hookimpl
 from providerkit.cli import options
 from providerkit.cli.run import run
-from providerkit.errors import Phrase
 
 BY_THEIR_NAMES = ("system", "temperature", "top_p", "max_tokens", "stop", "seed", "base_url", "proxy", "fallback")
 
@@ -82,7 +81,7 @@ def test_a_key_that_no_variable_holds_is_a_matter_of_python(install):
 
 
 ARGUMENT = re.compile(
-    r"\b(provider|model|base_url|api_key|headers|timeouts|limits|extensions|proxy)=|providerkit\.\w+\("
+    r"\b(provider|model|base_url|api_key|headers|timeouts|limits|extensions|proxy|requests)=|providerkit\.\w+\("
 )
 
 
@@ -106,6 +105,7 @@ ARGUMENT = re.compile(
         ("run", "-p", "koala", "--temperature", "nan", "hi"),
         ("run", "-p", "koala", "--temperature", "0.5", "hi"),
         ("run", "-p", "koala", "--extension", "lgo", "hi"),
+        ("run", "-p", "koala", "--extension", "limit", "hi"),
         ("run", "-p", "koala", "--sandbox", "--fallback", "nope", "hi"),
         ("run", "-p", "koala", "--sandbox", "--fallback", "/", "hi"),
         ("models", "-p", "openai"),
@@ -148,6 +148,6 @@ def test_only_near_misses_are_suggested(name, meant):
         assert (code, suggested) == (2, [meant] if meant else [])
 
 
-@pytest.mark.parametrize(("name", "meant"), [("RUN", "run"), ("modles", "models"), ("zzz", None)])
+@pytest.mark.parametrize(("name", "meant"), [("RUN", "run"), ("rnu", "run"), ("modles", "models"), ("zzz", None)])
 def test_a_command_is_suggested_alike(name, meant):
     assert re.findall(r"Did you mean '([^']+)'", call(name)[2]) == ([meant] if meant else [])

@@ -40,10 +40,11 @@ def test_no_key_is_asked_for_if_nothing_can_keep_it(any_backend, monkeypatch, ba
     monkeypatch.setattr("providerkit.cli.keys._typed", pytest.fail)
     if backend is None:
         monkeypatch.setitem(sys.modules, "keyring", None)
-        expected = "Error: keyring is not installed; run: pip install keyring\n"
+        expected = "Error: keyring is not installed; run: pip install keyring; set KOALA_API_KEY instead\n"
     else:
         any_backend(backend)
-        expected = "Error: the keyring can't be used: NoKeyringError: No recommended backend was available\n"
+        trouble = "the keyring can't be used: NoKeyringError: No recommended backend was available"
+        expected = f"Error: {trouble}; set KOALA_API_KEY instead\n"
     assert call("keys", "set", "koala") == (2, "", expected)
 
 

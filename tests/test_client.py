@@ -313,6 +313,19 @@ class TestRun:
         assert server.requests[0].body == b'{"model":"grey","text":"hi"}'
 
 
+class Namesake(Parrot):
+    """Have models whose names begin with the provider's own, as openrouter/auto."""
+
+    @hookimpl
+    def describe(self) -> ProviderInfo:
+        known = {"default_model": "parrot/grey", "models": ("parrot/green",)}
+        return ProviderInfo("parrot", default_base_url="http://parrot.invalid", **known)
+
+    @hookimpl
+    def resolve_model(self, name: str | None) -> Model:
+        return Model(name or "parrot/grey")
+
+
 class TestOptions:
     def test_an_unknown_keyword_is_a_type_error(self):
         with pytest.raises(TypeError, match="modle"):
@@ -366,6 +379,22 @@ class TestOptions:
     )
     def test_a_model_may_name_its_provider(self, options, expected):
         assert providerkit.run("hi", **options)._prepared.first.model == Model(expected)
+
+    @pytest.mark.parametrize(
+        ("options", "expected"),
+        [
+            ({"model": "parrot/grey"}, "parrot/grey"),
+            ({"model": "parrot/parrot/grey"}, "parrot/grey"),
+            ({"model": "parrot/green"}, "parrot/green"),
+            ({"model": "parrot/blue"}, "blue"),
+            ({"model": "parrot/"}, "parrot/grey"),
+            ({"provider": "koala", "fallback": "parrot/green"}, "parrot/green"),
+            ({"provider": "koala", "fallback": "parrot"}, "parrot/grey"),
+        ],
+    )
+    def test_the_name_of_a_model_may_begin_with_its_providers(self, install, options, expected):
+        install("parrot", Namesake)
+        assert providerkit.run("hi", **options)._prepared.routes[-1].model == Model(expected)
 
     @pytest.mark.parametrize(
         ("option", "value"),

@@ -13,7 +13,7 @@ NAMES = """
 Argument Attempt AuthenticationError BadRequest ByContent CassetteError Chat Client Clock ConfigurationError
 ConnectError ContentFiltered ContextLengthExceeded Conversation Decoder DecoderWrapper Disconnected Endpoint Event
 EventStream Finish Headers ImagePart InvalidMessages InvalidOption JSONBody JSONLines JSONLinesDecoder Limits Message
-MissingAPIKey Model Models NotFound Observer Overloaded Part PluginError Provider ProviderData ProviderError
+MissingAPIKey Model Models NotFound Observer Overloaded Part Phrase PluginError Provider ProviderData ProviderError
 ProviderInfo ProviderKitError QuotaExhausted RateLimited ReasoningDelta Reply Request Response ResponseHead Restart
 Retry Route Run RunConsumed SSEDecoder Secret ServerError ServerSentEvent StreamError StreamMalformed StreamTruncated
 TextDelta TextPart TimedOut Timeouts Tool ToolCall ToolCallDelta ToolResult Transport TransportError UnexpectedContent

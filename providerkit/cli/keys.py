@@ -59,7 +59,11 @@ def set_key(ctx: click.Context, name: str) -> None:
         raise providerkit.ConfigurationError(
             f"{name} names no variable for a key, so none is kept; only Python code can pass one"
         )
-    system_keyring.check()  # before a person types a key for nothing
+    try:
+        system_keyring.check()  # before a person types a key for nothing
+    except providerkit.ConfigurationError as error:
+        error.args = (*error.args, f"; set {info.api_key_env} instead")
+        raise
     where = system_keyring.set(info.name, providerkit.Secret(_typed(name)))
     say(f"Kept the key of {name} in the keyring ({where}).")
     _warn_of_environment(info)

@@ -93,9 +93,18 @@ def _nearest(name: str) -> str:
 def _advice(error: click.UsageError) -> str:
     command = error.ctx.command_path if error.ctx is not None else "providerkit"
     words = error.format_message()
-    if isinstance(error, click.NoSuchOption) and "key" in error.option_name:
-        words = f"No such option {error.option_name!r}: keys are read from the environment, as in KOALA_API_KEY."
+    if isinstance(error, click.NoSuchOption):
+        words = _no_such_option(error)
     return f"{words}{'' if words.endswith(('.', '?')) else '.'} See: {command} --help"
+
+
+def _no_such_option(error: click.NoSuchOption) -> str:
+    from ..discovery import nearest  # which only a mistake needs
+
+    if "key" in error.option_name:
+        return f"No such option {error.option_name!r}: keys are read from the environment, as in KOALA_API_KEY."
+    near = nearest(error.option_name, error.possibilities or ())
+    return f"No such option {error.option_name!r}.{f' Did you mean {near!r}?' if near else ''}"
 
 
 def _fail(words: str, code: int) -> NoReturn:

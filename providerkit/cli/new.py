@@ -43,10 +43,14 @@ def new(name: str, into: Path | None) -> None:
     Its wire is made up; the comments in each file say what to put in its place.
     """
     if not NAME.fullmatch(name):
-        raise click.UsageError(f"{name!r} is no name of a provider; it looks like 'parrot' or 'blue-parrot'.")
+        raise click.UsageError(
+            f"{name!r} can't name a provider; expected small letters, digits and hyphens, as in 'blue-parrot'."
+        )
     folder = into or Path(f"providerkit-{name}")
     if folder.exists():
-        raise click.UsageError(f"{str(folder)!r} is there already, and nothing is overwritten; say another --into.")
+        raise click.UsageError(
+            f"{str(folder)!r} is there already, and nothing is overwritten; choose another folder with --into."
+        )
     names = _names(name)
     for path, text in _template():
         place = folder / _renamed(path, names)

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from .. import InvalidOption, Reply, Request, Response, Transport, hookimpl, pause_clocks
+from .. import InvalidOption, Phrase, Reply, Request, Response, Transport, hookimpl, pause_clocks
 
 MINUTE = 60.0
 BYTES = 4  # of a request's body, for each token that it is taken for until the provider has counted
@@ -57,7 +57,9 @@ class Limit:
             requests, tokens = _from_environment("requests"), _from_environment("tokens")
         if requests is None and tokens is None:
             raise InvalidOption(
-                "limit has nothing to limit; say Limit(requests=...) or set PROVIDERKIT_LIMIT_REQUESTS, or tokens",
+                "limit has nothing to limit; ",
+                Phrase("pass Limit(requests=...) or set", "set"),
+                " PROVIDERKIT_LIMIT_REQUESTS or PROVIDERKIT_LIMIT_TOKENS",
                 option="extensions",
             )
         self._rates = _checked("requests", requests), _checked("tokens", tokens)
