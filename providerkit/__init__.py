@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .decoders import ByContent, EventStream, JSONBody, JSONLines
     from .discovery import providers
     from .errors import (
+        Argument,
         AuthenticationError,
         BadRequest,
         CassetteError,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         MissingAPIKey,
         NotFound,
         Overloaded,
+        Phrase,
         PluginError,
         ProviderError,
         ProviderKitError,
@@ -81,11 +83,11 @@ _MODULES = {
     "conversation": "Conversation",
     "decoders": "ByContent EventStream JSONBody JSONLines",
     "discovery": "providers",
-    "errors": "AuthenticationError BadRequest CassetteError ConfigurationError ConnectError ContentFiltered "
-    "ContextLengthExceeded Disconnected InvalidMessages InvalidOption MissingAPIKey NotFound Overloaded PluginError "
-    "ProviderError ProviderKitError QuotaExhausted RateLimited RunConsumed ServerError StreamError StreamMalformed "
-    "StreamTruncated TimedOut TransportError UnexpectedContent UnknownExtension UnknownModel UnknownProvider "
-    "UnmatchedRequest UnsupportedFeature",
+    "errors": "Argument AuthenticationError BadRequest CassetteError ConfigurationError ConnectError ContentFiltered "
+    "ContextLengthExceeded Disconnected InvalidMessages InvalidOption MissingAPIKey NotFound Overloaded Phrase "
+    "PluginError ProviderError ProviderKitError QuotaExhausted RateLimited RunConsumed ServerError StreamError "
+    "StreamMalformed StreamTruncated TimedOut TransportError UnexpectedContent UnknownExtension UnknownModel "
+    "UnknownProvider UnmatchedRequest UnsupportedFeature",
     "events": "Attempt Event Finish ProviderData ReasoningDelta Reply Restart TextDelta ToolCallDelta ToolResult Usage",
     "extensions.player": "replay",
     "extensions.recorder": "record",
@@ -105,6 +107,7 @@ _MODULES = {
 _HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 __all__ = [
+    "Argument",
     "Attempt",
     "AuthenticationError",
     "BadRequest",
@@ -142,6 +145,7 @@ __all__ = [
     "Observer",
     "Overloaded",
     "Part",
+    "Phrase",
     "PluginError",
     "Provider",
     "ProviderData",

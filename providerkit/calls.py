@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 import attrs
 
-from .discovery import providers
-from .errors import InvalidOption, ProviderKitError, UnknownProvider, UnsupportedFeature, short_repr
+from .discovery import NONE_INSTALLED, PROVIDERS, nearest, providers
+from .errors import Argument, InvalidOption, ProviderKitError, Text, UnknownProvider, UnsupportedFeature, short_repr
 from .exchange import Call
 from .keys import find_key
 from .messages import OPTIONS, Chat, Message, ProviderInfo, Tool
@@ -208,7 +208,9 @@ def reusable(options: RunOptions) -> RunOptions:
 def checked(option: str, value: T | None, kind: type[T]) -> T | None:
     """Give an option's value where it is None or of the right type; raises InvalidOption."""
     if value is not None and not isinstance(value, kind):
-        raise InvalidOption(f"{option} is {short_repr(value)}; it takes a providerkit.{kind.__name__}", option=option)
+        raise InvalidOption(
+            Argument(option), f" is {short_repr(value)}; it takes a providerkit.{kind.__name__}", option=option
+        )
     return value
 
 
@@ -226,23 +228,29 @@ def find_route(options: RunOptions) -> tuple[Plugin, str | None]:
         raise InvalidOption(f"model is {short_repr(model)}; it takes a string", option="model")
     if provider is not None and (provider or not isinstance(provider, str)):
         return find_provider(provider), model
-    name, slash, model = (model or "").partition("/")
-    if slash:
-        return find_provider(name), model
-    raise _unnamed(model=name, names=providers())
+    if model is None or "/" not in model:
+        raise unnamed(model or "")
+    return _split(model)
 
 
-def _unnamed(model: str, names: list[str]) -> UnknownProvider:
-    example = names[0] if names else "NAME"
-    found = f"installed are: {', '.join(names)}" if names else "none is installed; they are plugins that pip installs"
-    if model in names:
-        advice = f"provider={model!r}"
-    else:
-        advice = f"provider={example!r} or model='{example}/{model or 'MODEL'}'"
-    return UnknownProvider(
-        f"no provider is named; {found}; say {advice}",
-        installed=tuple(names),
-    )
+def _split(route: str) -> tuple[Plugin, str]:
+    """Find the provider and the model of "provider/model", which may be a model of the provider as it stands."""
+    name, _, model = route.partition("/")
+    plugin = find_provider(name)
+    info = assemble(plugin).info if model else None  # as "openrouter/auto" is openrouter's
+    return plugin, route if info and route in (info.default_model, *info.models) else model
+
+
+def unnamed(model: str) -> UnknownProvider:
+    """Make the error of a call that names no provider, and maybe a model without one."""
+    names = tuple(providers())
+    if not names:
+        return UnknownProvider(f"no provider is named, and {NONE_INSTALLED[PROVIDERS]}")
+    near = nearest(model, names)
+    advice: list[Text] = ["; say ", Argument("provider", near or ...)]
+    if near is None and model:
+        advice += [" or ", Argument("model", f"PROVIDER/{model}")]
+    return UnknownProvider(f"no provider is named; installed are: {', '.join(names)}", *advice, installed=names)
 
 
 def _routes(options: RunOptions) -> Iterator[tuple[Plugin, Route]]:
@@ -273,8 +281,8 @@ def _parse_route(item: object) -> Route:
         case Route():
             return item
         case str():
-            name, _, model = item.partition("/")
-            return Route(name, model or None)
+            plugin, model = _split(item)
+            return Route(plugin, model or None)
         case (provider, (str() | None) as model):
             return Route(provider, model)
     raise InvalidOption(
@@ -288,7 +296,9 @@ def _check_supported(chat: Chat, info: ProviderInfo) -> None:
     for option in chat.features():
         if option not in info.supports:
             raise UnsupportedFeature(
-                f"{info.name} does not serve {option!r}; see who does: providerkit providers --supports {option}",
+                f"{info.name} does not serve ",
+                Argument(option),
+                f"; see who does: providerkit providers --supports {option}",
                 option=option,
                 provider=info.name,
             )
@@ -297,7 +307,9 @@ def _check_supported(chat: Chat, info: ProviderInfo) -> None:
 def _endpoint(info: ProviderInfo, route: Route) -> Endpoint:
     base_url = info.default_base_url if route.base_url is None else route.base_url
     if base_url is None:
-        raise InvalidOption(f"{info.name} has no address of its own; say base_url=", option="base_url")
+        raise InvalidOption(
+            f"{info.name} has no address of its own; say ", Argument("base_url", ...), option="base_url"
+        )
     return Endpoint(base_url, find_key(info, route.api_key), route.headers)
 
 

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 PROVIDERS = "providerkit.providers"
 EXTENSIONS = "providerkit.extensions"
 
+NONE_INSTALLED = {
+    PROVIDERS: "none is installed; in a checkout of providerkit, run: pip install ./providers/koala",
+    EXTENSIONS: "none is installed",
+}
+
 _cache: dict[str, dict[str, tuple[EntryPoint, ...]]] = {}
 
 
@@ -60,6 +65,15 @@ def providers() -> list[str]:
 def installed(group: str) -> list[str]:
     """Name what is installed, as it is now."""
     return sorted({line.name for line in _lines(group)})
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """Return the name that is meant by a mistyped one, None if none is like it; capital letters are small ones."""
+    from difflib import get_close_matches  # only a mistake needs it
+
+    small = {candidate.lower(): candidate for candidate in names}
+    near = get_close_matches(name.lower(), small, n=1, cutoff=0.65)
+    return small[near[0]] if near else None
 
 
 def announced(group: str, name: str) -> tuple[EntryPoint, ...]:

@@ -32,7 +32,9 @@ ProviderKitError
     ├── StreamTruncated         it stopped before its end was proven
     └── StreamMalformed         it is not what its wire allows
 
-Every error holds facts in fields, so no caller has to read a message.
+Every error holds facts in fields, so no caller has to read a message. The message consists of
+parts: text, and what Python and the command line write differently. `str(error)` speaks of
+arguments (`base_url=...`), the command line of its options (`--base-url URL`).
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from math import isfinite
 from types import GetSetDescriptorType, MemberDescriptorType
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 MAX_SHOWN = 100  # characters of a value that was refused
 
@@ -66,15 +68,48 @@ def is_finite_number(value: object) -> bool:
         return False
 
 
+class Argument(NamedTuple):
+    """An argument of `run` in the message of an error; the command line writes its option instead.
+
+    `value` is the value to pass, `...` if the caller has to choose one, None if the
+    argument is only named.
+
+    >>> print(Argument("base_url"), Argument("base_url", ...), Argument("model", "gpt-5"))
+    base_url base_url=... model='gpt-5'
+    """
+
+    name: str
+    value: Any = None
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return self.name
+        return f"{self.name}={'...' if self.value is ... else repr(self.value)}"
+
+
+class Phrase(NamedTuple):
+    """Words in the message of an error that differ in Python and on the command line."""
+
+    python: str
+    command_line: str
+
+    def __str__(self) -> str:
+        return self.python
+
+
+Text: TypeAlias = str | Argument | Phrase
+
+
 class ProviderKitError(Exception):
     """Catch everything that providerkit raises on purpose.
 
-    `partial` is the text that had been delivered when the error came; empty where
-    none had.
+    The message is a text, or several parts that are joined. `partial` is the text that had
+    been delivered when the error came; empty where none had.
     """
 
-    def __init__(self, message: str = "") -> None:
-        super().__init__(message)
+    def __init__(self, *message: Text) -> None:
+        super().__init__(*message[:1])  # a TimeoutError reads more of them as the number of an error, and so on
+        self.args = message
         self.partial = ""
 
     def __eq__(self, other: object) -> bool:
@@ -85,6 +120,13 @@ class ProviderKitError(Exception):
 
     def __hash__(self) -> int:
         return hash(type(self))  # all else may change while it is on its way
+
+    def __str__(self) -> str:
+        return "".join(map(str, self.parts()))
+
+    def parts(self) -> Iterator[Any]:
+        """Yield the parts of the whole message, some of which only the fields know."""
+        yield from self.args
 
     def redact(self, mask: Callable[[str], str]) -> None:
         """Apply `mask` to all that this error holds and would show, and drop what led to it.
@@ -132,6 +174,8 @@ class _Redaction:
     def _value(self, value: Any) -> Any:
         if isinstance(value, (str, bytes, bytearray)):
             return self._text(value)
+        if isinstance(value, (Argument, Phrase)):
+            return type(value)(*map(self._value, value))
         if isinstance(value, BaseException):
             self.apply(value)
         shown = _shown(value)
@@ -187,8 +231,8 @@ class ConfigurationError(ProviderKitError):
 
 
 class _NotInstalled(ConfigurationError):
-    def __init__(self, message: str = "", *, name: str | None = None, installed: tuple[str, ...] = ()) -> None:
-        super().__init__(message)
+    def __init__(self, *message: Text, name: str | None = None, installed: tuple[str, ...] = ()) -> None:
+        super().__init__(*message)
         self.name = name
         self.installed = installed
 
@@ -211,48 +255,91 @@ class PluginError(ConfigurationError):
 
     def __init__(
         self,
-        message: str = "",
-        *,
+        *message: Text,
         plugin: str | None = None,
         distribution: str | None = None,
         hook: str | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(*message)
         self.plugin = plugin
         self.distribution = distribution
         self.hook = hook
 
 
-class MissingAPIKey(ConfigurationError):
-    """Say that the provider needs a key; plugins raise it from `build_request`."""
+class _AboutProvider(ConfigurationError):
+    def __init__(self, *message: Text, provider: str | None = None) -> None:
+        super().__init__(*message)
+        self.provider = provider
+
+
+class MissingAPIKey(_AboutProvider):
+    """Say that the provider needs a key; plugins raise it from `build_request`.
+
+    `provider` is its name, `variable` the environment variable that may hold the key, None
+    if there is none. The core fills both in, and the message ends with how to pass a key.
+
+    >>> print(MissingAPIKey("koala needs a key", provider="koala", variable="KOALA_API_KEY"))
+    koala needs a key; pass api_key=... or set KOALA_API_KEY
+    """
+
+    def __init__(self, *message: Text, provider: str | None = None, variable: str | None = None) -> None:
+        super().__init__(*message, provider=provider)
+        self.variable = variable
+
+    def parts(self) -> Iterator[Any]:
+        """Yield the message, and how to pass a key."""
+        yield from super().parts()
+        if self.variable is not None:
+            yield Phrase(
+                f"; pass api_key=... or set {self.variable}",
+                f"; set {self.variable}, or run: providerkit keys set {self.provider}",
+            )
+        elif self.provider is not None:
+            yield Phrase("; pass api_key=...", "; it is read from no variable, so only Python code can pass it")
 
 
 class UnsupportedFeature(ConfigurationError):
     """Name an option that the provider can't serve."""
 
-    def __init__(self, message: str = "", *, option: str | None = None, provider: str | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, *message: Text, option: str | None = None, provider: str | None = None) -> None:
+        super().__init__(*message)
         self.option = option
         self.provider = provider
 
 
-class UnknownModel(ConfigurationError):
-    """Say that the provider has no such model; plugins raise it from `resolve_model`."""
+class UnknownModel(_AboutProvider):
+    """Say that the provider has no such model; plugins raise it from `resolve_model`.
+
+    `provider` is its name, which the core fills in. The message ends with how to list its
+    models.
+
+    >>> print(UnknownModel("koala has no model 'gpt-1'", provider="koala"))
+    koala has no model 'gpt-1'; pass model=..., as listed by providerkit.provider('koala').models()
+    """
+
+    def parts(self) -> Iterator[Any]:
+        """Yield the message, and how to list the models."""
+        yield from super().parts()
+        if self.provider is not None:
+            yield from ("; pass ", Argument("model", ...), ", as listed by ")
+            yield Phrase(
+                f"providerkit.provider({self.provider!r}).models()", f"`providerkit models -p {self.provider}`"
+            )
 
 
 class InvalidMessages(ConfigurationError):
     """Say which message is wrong and why; `index` is its place, None where it has none."""
 
-    def __init__(self, message: str = "", *, index: int | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, *message: Text, index: int | None = None) -> None:
+        super().__init__(*message)
         self.index = index
 
 
 class InvalidOption(ConfigurationError):
     """Name an option whose value can't be sent, never showing a secret."""
 
-    def __init__(self, message: str = "", *, option: str | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, *message: Text, option: str | None = None) -> None:
+        super().__init__(*message)
         self.option = option
 
 
@@ -266,8 +353,8 @@ class CassetteError(ConfigurationError):
     `path` is its file, `line` the number of the line that is to blame (None where none is).
     """
 
-    def __init__(self, message: str = "", *, path: str | None = None, line: int | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, *message: Text, path: str | None = None, line: int | None = None) -> None:
+        super().__init__(*message)
         self.path = path
         self.line = line
 
@@ -279,10 +366,8 @@ class UnmatchedRequest(CassetteError):
     the two, a line each; None and empty where none is left.
     """
 
-    def __init__(
-        self, message: str = "", *, path: str | None = None, line: int | None = None, difference: str = ""
-    ) -> None:
-        super().__init__(message, path=path, line=line)
+    def __init__(self, *message: Text, path: str | None = None, line: int | None = None, difference: str = "") -> None:
+        super().__init__(*message, path=path, line=line)
         self.difference = difference
 
 
@@ -292,28 +377,50 @@ class ProviderError(ProviderKitError):
     `status` is the HTTP status (200 where the refusal came inside an answer), `code` the
     provider's own word for it, `request_id` the provider's name for the request,
     `retry_after` the seconds it asks to wait, `should_retry` whether it says that trying
-    again may help, `provider` its name; each None where unknown. A `retry_after` that is
-    not a finite number, as a plugin may copy it from a body, is None; one below 0 is 0.
+    again may help, `provider` its name, `url` the address that was asked, without what may
+    be secret in it, `missing_path` what the base URL seems to lack, such as "/v1"; each None
+    where unknown. A `retry_after` that is not a finite number, as a plugin may copy it from
+    a body, is None; one below 0 is 0. The message begins with provider and status, and names
+    the address if it may be the wrong one.
+
+    >>> print(ProviderError("slow down", provider="koala", status=429))
+    koala: 429: slow down
     """
 
     def __init__(
         self,
-        message: str = "",
-        *,
+        *message: Text,
         status: int | None = None,
         code: str | None = None,
         request_id: str | None = None,
         retry_after: float | None = None,
         should_retry: bool | None = None,
         provider: str | None = None,
+        url: str | None = None,
+        missing_path: str | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(*message)
         self.status = status
         self.code = code
         self.request_id = request_id
         self.retry_after = retry_after
         self.should_retry = should_retry
         self.provider = provider
+        self.url = url
+        self.missing_path = missing_path
+
+    def parts(self) -> Iterator[Any]:
+        """Yield provider and status, the message, and the address if it may be the wrong one."""
+        facts = [str(fact) for fact in (self.provider, self.status) if fact is not None]
+        yield ": ".join([*facts, ""] if any(map(str, self.args)) else facts)
+        yield from super().parts()
+        if self.url is not None and self._may_be_misplaced():
+            yield f" (at {self.url})"
+            if self.missing_path is not None:
+                yield from ("; does ", Argument("base_url"), f" lack {self.missing_path} at its end?")
+
+    def _may_be_misplaced(self) -> bool:
+        return self.status in (404, 405)
 
     @property
     def retry_after(self) -> float | None:
@@ -327,14 +434,14 @@ class ProviderError(ProviderKitError):
         vars(self)["retry_after"] = max(0.0, seconds) if known else None  # type: ignore[type-var]  # known says which
 
     @classmethod
-    def from_status(cls, status: int, message: str, *, code: str | None = None) -> ProviderError:
+    def from_status(cls, status: int, *message: Text, code: str | None = None) -> ProviderError:
         """Make the error that an HTTP status stands for.
 
         >>> ProviderError.from_status(429, "slow down")
         RateLimited('slow down')
         """
         kind = _BY_STATUS.get(status) or (ServerError if status >= 500 else ProviderError)
-        return kind(message, status=status, code=code)
+        return kind(*message, status=status, code=code)
 
 
 class AuthenticationError(ProviderError):
@@ -367,6 +474,9 @@ class ContentFiltered(ProviderError):
 
 class UnexpectedContent(ProviderError):
     """The answer is no chat answer: an HTML page at status 200, say."""
+
+    def _may_be_misplaced(self) -> bool:
+        return True
 
 
 class ServerError(ProviderError):
@@ -404,10 +514,18 @@ class Disconnected(TransportError):
 class TimedOut(TransportError, TimeoutError):
     """A clock fired: `clock` is its name in Timeouts, `seconds` what it was set to."""
 
-    def __init__(self, message: str = "", *, clock: str | None = None, seconds: float | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, *message: Text, clock: str | None = None, seconds: float | None = None) -> None:
+        super().__init__(*message)
         self.clock = clock
         self.seconds = seconds
+
+    def parts(self) -> Iterator[Any]:
+        """Yield the message, and how to wait longer."""
+        yield from super().parts()
+        if self.clock == "connect":  # which --timeout does not set; and a command has no pool to exhaust
+            yield Phrase(" Is the pool large enough? (timeouts=Timeouts(connect=...))", "")
+        elif self.clock is not None:
+            yield Phrase(f" (timeouts=Timeouts({self.clock}=...))", "; to wait longer: --timeout SECONDS")
 
 
 class StreamError(ProviderKitError):
@@ -424,6 +542,6 @@ class StreamMalformed(StreamError):
     `incomplete` is True where what came could be the beginning of something valid.
     """
 
-    def __init__(self, message: str = "", *, incomplete: bool = False) -> None:
-        super().__init__(message)
+    def __init__(self, *message: Text, incomplete: bool = False) -> None:
+        super().__init__(*message)
         self.incomplete = incomplete

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, closing
@@ -18,16 +19,25 @@ from urllib.parse import urlsplit
 import attrs
 
 from .boundary import claim
-from .errors import PluginError, ProviderError, ProviderKitError, StreamMalformed, StreamTruncated, UnexpectedContent
+from .errors import (
+    Argument,
+    Phrase,
+    PluginError,
+    ProviderError,
+    ProviderKitError,
+    StreamMalformed,
+    StreamTruncated,
+    UnexpectedContent,
+)
 from .events import Attempt, Event, Finish, Transcript, has_content, size_of
 from .hookspecs import Observer
-from .messages import Chat, Model
+from .messages import Chat, Model, ProviderInfo
 from .plugins import Hooks
 from .policy import Clock, Limits, Timeouts, retry_after
 from .secrets import Mask
 from .transport import Response, Transport
 from .watch import Watch
-from .wire import Decoder, Endpoint, Headers, Request, ResponseHead
+from .wire import Decoder, Endpoint, Headers, Request, ResponseHead, shown_url
 
 logger = logging.getLogger("providerkit")
 logger.addHandler(logging.NullHandler())
@@ -134,7 +144,7 @@ class Exchange:
         self._call_started = started
         self._hurried = hurried
         self._started = call.clock.now()
-        self._request: Request
+        self._request: Request | None = None
         self._watch: Watch | None = None
         self._sending: AbstractAsyncContextManager[Response] | None = None
         self._answer: _Answer | None = None
@@ -164,6 +174,7 @@ class Exchange:
                 await self.aclose()
         except ProviderKitError as raised:
             error = raised
+            _add_address(error, self._call, self._request)
         except BaseException as raised:  # noqa: BLE001 - the plugin boundary: a decoder may raise anything
             error = self._call.hooks.failed("it broke in mid-answer", raised)
         else:
@@ -225,6 +236,7 @@ class Exchange:
 
     async def _send(self, watch: Watch) -> _Answer:
         request = self._request
+        assert request is not None  # _begin has made it
         self._observers.tell("attempt", self._call.route, request)
         sending = self._transport.send(request)
         with watch.present():
@@ -245,6 +257,7 @@ class Exchange:
 
 async def list_models(call: Call, transport: Transport) -> tuple[Model, ...]:
     """Ask the provider for its models; where it can't be asked, give those that its plugin knows."""
+    request = None
     try:
         request = call.hooks.build_models_request(call.endpoint)
         if request is None:
@@ -255,6 +268,7 @@ async def list_models(call: Call, transport: Transport) -> tuple[Model, ...]:
         error = raised
     except BaseException as raised:  # noqa: BLE001 - the plugin boundary: a wrapped transport may, too
         error = call.hooks.failed("it broke in mid-answer", raised)
+    _add_address(error, call, request)
     raise told(error, call)
 
 
@@ -378,8 +392,8 @@ class _Answer:
         self._eventless += len(chunk)
         if self._eventless > self._call.limits.event:
             raise StreamMalformed(
-                f"{self._eventless} bytes have arrived without making an event; "
-                f"the cap is {self._call.limits.event} (Client(limits=Limits(event=...)))"
+                f"{self._eventless} bytes have arrived without making an event; the cap is {self._call.limits.event}",
+                Phrase(" (Client(limits=Limits(event=...)))", ""),
             )
         return events
 
@@ -434,7 +448,9 @@ async def _joined(chunks: AsyncIterator[bytes], cap: int) -> bytes:
     async for chunk in chunks:
         body += chunk
         if len(body) > cap:
-            raise StreamMalformed(f"the answer is longer than the cap of {cap} bytes (Limits(event=...))")
+            raise StreamMalformed(
+                f"the answer is longer than the cap of {cap} bytes", Phrase(" (Client(limits=Limits(event=...)))", "")
+            )
     return bytes(body)
 
 
@@ -442,10 +458,27 @@ _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 
 def _default_error(call: Call, head: ResponseHead) -> ProviderError:
-    words = f"{call.hooks.info.name} answered {head.status} {_PHRASES.get(head.status, '')}".rstrip()
+    words = _PHRASES.get(head.status, "no reason given")
     if 300 <= head.status < 400:
-        words += "; redirects are not followed, set base_url= to where the service is now"
+        advice = ("; redirects are not followed, set ", Argument("base_url", ...), " to where the service is now")
+        return ProviderError.from_status(head.status, words, *advice)
     return ProviderError.from_status(head.status, words)
+
+
+_VERSION = re.compile(r"/v\d\w*(?=/|$)")
+
+
+def _add_address(error: ProviderKitError, call: Call, request: Request | None) -> None:
+    """Tell an error of the provider which address was asked, and what its base URL may lack."""
+    if isinstance(error, ProviderError) and request is not None and error.url is None:
+        error.url = shown_url(request.url)
+        if not _VERSION.search(error.url):
+            error.missing_path = _usual_path(call.hooks.info)
+
+
+def _usual_path(info: ProviderInfo) -> str | None:
+    path = urlsplit(info.default_base_url or "").path
+    return path if _VERSION.search(path) else info.base_path
 
 
 _SHOULD_RETRY = {"true": True, "false": False}

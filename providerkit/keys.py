@@ -47,13 +47,11 @@ class Keyring:
 
     def backend(self) -> str | None:
         """Name what keeps the keys; None where nothing does that answers."""
+        return self._ask_if_it_works(_name_backend)
 
-        def name(keyring: Any) -> str:
-            keyring.get_password(SERVICE, "")  # a backend that can't be used has a name all the same
-            found: str = keyring.get_keyring().name
-            return found
-
-        return self._ask_if_it_works(name)
+    def check(self) -> None:
+        """Raise ConfigurationError unless something keeps keys; a person may be asked to unlock it."""
+        self._insist(_name_backend)
 
     def set(self, name: str, key: Secret) -> str:
         """Keep a key, and name what keeps it; raises ConfigurationError where nothing does."""
@@ -97,12 +95,18 @@ class Keyring:
 
     def _insist(self, question: Callable[[Any], T], hidden: str = "") -> T:
         if not is_installed():
-            raise ConfigurationError('keyring is not installed; try: pip install "providerkit-core[keyring]"')
+            raise ConfigurationError("keyring is not installed; run: pip install keyring")
         try:
             return _ask(question, UNLOCKING)
         except ConfigurationError as error:
             error.redact(mask_of((hidden,) if hidden else ()))
             raise
+
+
+def _name_backend(keyring: Any) -> str:
+    keyring.get_password(SERVICE, "")  # a backend that can't be used has a name all the same
+    found: str = keyring.get_keyring().name
+    return found
 
 
 def is_installed() -> bool:

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import attrs
 import orjson
 
-from .errors import InvalidMessages, InvalidOption, PluginError, StreamMalformed, short_repr
+from .errors import Argument, InvalidMessages, InvalidOption, PluginError, StreamMalformed, short_repr
 from .schemas import description_of, schema_of
 
 ROLES = ("system", "user", "assistant", "tool")
@@ -328,7 +328,9 @@ def _frozen_mapping(mapping: Mapping[str, Any] | None) -> Mapping[str, Any]:
     if mapping is None:
         return _NOTHING
     if not isinstance(mapping, Mapping):
-        raise InvalidOption(f"extra is {type(mapping).__name__}; it takes a mapping of body fields", option="extra")
+        raise InvalidOption(
+            Argument("extra"), f" is {type(mapping).__name__}; it takes a mapping of body fields", option="extra"
+        )
     return MappingProxyType(dict(mapping))
 
 
@@ -353,7 +355,9 @@ def _check_kind(option: str, value: object, kinds: tuple[type, ...]) -> None:
     if not isinstance(value, kinds) or isinstance(value, bool) or not sendable:
         wanted = " or ".join(kind.__name__ for kind in kinds) + ("" if sendable else ", finite and of at most 64 bits")
         raise InvalidOption(
-            f"{option} is {short_repr(value)}, of type {type(value).__name__}; it takes {wanted}", option=option
+            Argument(option),
+            f" is {short_repr(value)}, of type {type(value).__name__}; it takes {wanted}",
+            option=option,
         )
 
 
@@ -467,7 +471,8 @@ class ProviderInfo:
     """Describe a provider.
 
     `url` is its web site, `default_base_url` the origin and path prefix of its API (None:
-    the caller must give one), `default_model` and `models` the names it knows, `supports`
+    the caller must give one), `base_path` what a base URL usually ends in, such as "/v1", if
+    `default_base_url` does not show it, `default_model` and `models` the names it knows, `supports`
     the features it can serve (words of a closed vocabulary), `api_key_env` the environment
     variable that holds its key, `working` whether its service is known to answer. Raises
     PluginError where `supports` has an unknown word, `models` holds what is no name, or the
@@ -477,6 +482,7 @@ class ProviderInfo:
     name: str = attrs.field(converter=_checked_name)
     url: str | None = attrs.field(default=None, kw_only=True)
     default_base_url: str | None = attrs.field(default=None, kw_only=True)
+    base_path: str | None = attrs.field(default=None, kw_only=True)
     default_model: str | None = attrs.field(default=None, kw_only=True)
     models: tuple[str, ...] = attrs.field(default=(), converter=_checked_models, kw_only=True)
     supports: frozenset[str] = attrs.field(default=(), converter=_checked_features, kw_only=True)

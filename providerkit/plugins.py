@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import copy
-from difflib import get_close_matches
 from functools import lru_cache
 from json import JSONDecodeError
 from types import MethodType, ModuleType
@@ -25,16 +24,21 @@ import attrs
 import pluggy
 
 from .boundary import claim, describe
-from .discovery import EXTENSIONS, PROVIDERS, announced, distribution, installed, problem
+from .discovery import EXTENSIONS, NONE_INSTALLED, PROVIDERS, announced, distribution, installed, nearest, problem
 from .errors import (
+    Argument,
     ConfigurationError,
     InvalidOption,
+    MissingAPIKey,
     PluginError,
     ProviderError,
     ProviderKitError,
     StreamError,
+    Text,
     UnknownExtension,
+    UnknownModel,
     UnknownProvider,
+    UnsupportedFeature,
 )
 from .hookspecs import HOOKS, PROJECT, REQUIRED, ExtensionHooks, Observer, ProviderHooks, hookimpl
 from .messages import Chat, Model, ProviderInfo
@@ -90,12 +94,12 @@ def load(group: str, name: str) -> Plugin:
 def _unknown(group: str, name: str) -> ProviderKitError:
     names = tuple(installed(group))
     what, error = ("provider", UnknownProvider) if group == PROVIDERS else ("extension", UnknownExtension)
-    near = get_close_matches(name, names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else f"; {what}s are plugins that pip installs"
+    near = nearest(name, names)
+    advice: list[Text] = [f"; did you mean {near!r}?"] if near else []
     if group == PROVIDERS and name.partition("/")[0] in names:
-        hint = f"; did you mean model={name!r}?"
-    found = f"installed are: {', '.join(names)}" if names else "none is installed"
-    return error(f"there is no {what} {name!r}; {found}{hint}", name=name, installed=names)
+        advice = ["; did you mean ", Argument("model", name), "?"]
+    found = f"installed are: {', '.join(names)}" if names else NONE_INSTALLED[group]
+    return error(f"there is no {what} {name!r}; {found}", *advice, name=name, installed=names)
 
 
 def _load(name: str, entries: tuple[EntryPoint, ...]) -> Plugin:
@@ -185,7 +189,9 @@ def active_extensions(named: Iterable[str | object]) -> tuple[Plugin, ...]:
     of_environment = (name.strip() for name in variable.split(",") if name.strip())
     wanted = (named,) if isinstance(named, str) else named
     if not isinstance(wanted, (tuple, Iterable)):
-        raise InvalidOption(f"extensions is {wanted!r}; it takes a list of names and objects", option="extensions")
+        raise InvalidOption(
+            Argument("extensions"), f" is {wanted!r}; it takes a list of names and objects", option="extensions"
+        )
     found: dict[int, Plugin] = {}
     for item in (*wanted, *of_environment, *_active.get()):
         plugin = _extension(item)
@@ -361,8 +367,8 @@ def _register(manager: pluggy.PluginManager, plugin: Plugin) -> None:
         hook = options["specname"] or name
         caller = getattr(manager.hook, hook, None)
         if (caller is None or not caller.has_spec()) and not options["optionalhook"]:
-            near = get_close_matches(hook, vars(manager.hook), n=1)
-            raise _refused(plugin, f"there is no hook {hook!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+            near = nearest(hook, vars(manager.hook))
+            raise _refused(plugin, f"there is no hook {hook!r}" + (f"; did you mean {near!r}?" if near else ""))
         if caller is not None and caller.has_spec():
             _check_arguments(plugin, name, caller.spec.argnames)
     try:
@@ -533,6 +539,8 @@ class Hooks:
             failure = self._mistyped(hook, wanted, answer)
         except ProviderKitError as error:
             if not isinstance(error, PluginError) or error.plugin is not None:
+                if hook != "describe":
+                    self._introduce(error)
                 raise
             failure = self._failed(hook, error)
         except BaseException as error:  # noqa: BLE001 - the plugin boundary: a hook may raise anything
@@ -540,6 +548,13 @@ class Hooks:
                 return None
             failure = self._failed(hook, error)
         raise failure
+
+    def _introduce(self, error: ProviderKitError) -> None:
+        """Name the provider in an error that is about it."""
+        if isinstance(error, MissingAPIKey | UnknownModel | UnsupportedFeature) and error.provider is None:
+            error.provider = self.info.name
+            if isinstance(error, MissingAPIKey):
+                error.variable = self.info.api_key_env
 
     def _mistyped(self, hook: str, wanted: str, answer: object) -> PluginError:
         """Blame the innermost plugin that was asked, and name those that could have changed its answer."""

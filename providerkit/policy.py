@@ -67,7 +67,7 @@ class Alarm(Protocol):
 
 
 _ADVICE = {
-    "connect": "no connection within {seconds} s; is the address right, and is the pool large enough?",
+    "connect": "no connection within {seconds} s; is the address right?",
     "first_event": "no content within {seconds} s of the start of the attempt",
     "idle": "no content for {seconds} s in mid-answer",
     "total": "the whole call took longer than {seconds} s",
@@ -76,8 +76,7 @@ _ADVICE = {
 
 def timed_out(clock: str, seconds: float) -> TimedOut:
     """Make the error that names the clock that fired."""
-    advice = _ADVICE[clock].format(seconds=f"{seconds:g}")
-    return TimedOut(f"{advice} (timeouts=Timeouts({clock}=...))", clock=clock, seconds=seconds)
+    return TimedOut(_ADVICE[clock].format(seconds=f"{seconds:g}"), clock=clock, seconds=seconds)
 
 
 def _checked_seconds(timeouts: Timeouts, attribute: attrs.Attribute[Any], value: Any) -> None:

@@ -24,6 +24,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from .boundary import is_cancelled
 from .errors import (
+    Argument,
     ConfigurationError,
     ConnectError,
     Disconnected,
@@ -524,7 +525,9 @@ def parse_proxy(proxy: str | None) -> str | None:
     except (ValueError, TypeError):
         usable = False
     if not usable:
-        raise InvalidOption("proxy must look like 'http://host:port' or 'socks5://host:port'", option="proxy")
+        raise InvalidOption(
+            Argument("proxy"), " must look like 'http://host:port' or 'socks5://host:port'", option="proxy"
+        )
     scheme, colon, rest = proxy.partition(":")
     return scheme.lower() + colon + rest
 
@@ -568,7 +571,7 @@ def _socks_connector(proxy: str) -> BaseConnector:
     try:
         from aiohttp_socks import ProxyConnector  # an extra
     except ImportError:
-        raise ConfigurationError('a SOCKS proxy needs aiohttp-socks: pip install "providerkit-core[socks]"') from None
+        raise ConfigurationError("a SOCKS proxy needs aiohttp-socks: pip install aiohttp-socks") from None
 
     class Connector(ProxyConnector):
         """Name what failed before there was a connection."""

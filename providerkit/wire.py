@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import attrs
 import orjson
 
-from .errors import InvalidOption, PluginError, StreamMalformed
+from .errors import Argument, InvalidOption, PluginError, StreamMalformed
 from .events import Event
 from .secrets import Mask
 
@@ -90,7 +90,9 @@ def _checked_headers(headers: Mapping[str, str] | None) -> Headers:
         return headers
     if not isinstance(headers, (dict, Mapping)):
         raise InvalidOption(
-            f"headers is {type(headers).__name__}; it takes a mapping of names to values", option="headers"
+            Argument("headers"),
+            f" is {type(headers).__name__}; it takes a mapping of names to values",
+            option="headers",
         )
     for name, value in headers.items():
         if not isinstance(name, str) or not _TOKEN.fullmatch(name):
@@ -192,17 +194,25 @@ def _parsed_base_url(url: str) -> str:
     if not usable or _FORBIDDEN.search(url) or " " in url or "\t" in url:
         raise _not_a_base_url(url)
     if parts.username is not None or parts.password is not None:
-        raise InvalidOption("base_url holds a user name or password; send them in headers=", option="base_url")
+        raise InvalidOption(
+            Argument("base_url"),
+            " holds a user name or password; send them in ",
+            Argument("headers", ...),
+            option="base_url",
+        )
     if "?" in url or "#" in url:  # also where nothing follows: what is appended would be a query
         raise InvalidOption(
-            f"base_url is {shown_url(url)!r} with a query or fragment; provider paths can't be appended to it",
+            Argument("base_url"),
+            f" is {shown_url(url)!r} with a query or fragment; provider paths can't be appended to it",
             option="base_url",
         )
     return url.rstrip("/")
 
 
 def _not_a_base_url(url: object) -> InvalidOption:
-    return InvalidOption(f"base_url is {_shown_value(url)}; it must look like 'https://host/path'", option="base_url")
+    return InvalidOption(
+        Argument("base_url"), f" is {_shown_value(url)}; it must look like 'https://host/path'", option="base_url"
+    )
 
 
 @attrs.frozen

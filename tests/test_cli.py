@@ -44,6 +44,31 @@ def test_an_output_that_can_not_be_written_is_an_error_in_one_line(monkeypatch, 
     assert (errors.startswith("Error: the output can't be written: "), errors.count("\n")) == (True, 1)
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (PermissionError(13, "Permission denied", "/locked"), "/locked: Permission denied"),
+        (PermissionError(13, "Permission denied", b"/locked"), "/locked: Permission denied"),
+        (OSError(9, "Bad file descriptor"), "Bad file descriptor"),
+        (OSError(9, "Bad file descriptor", 7), "Bad file descriptor"),
+        (OSError(), "OSError"),
+    ],
+)
+def test_what_the_system_refuses_is_named_and_not_the_output(monkeypatch, error, words):
+    def refuse():
+        raise error
+
+    monkeypatch.setattr("providerkit.discovery.announcements", refuse)
+    assert call("providers") == (1, "", f"Error: {words}\n")
+
+
+async def test_an_input_that_can_not_be_read_is_not_the_outputs_fault(tmp_path):
+    with (tmp_path / "file").open("w") as unreadable:
+        process = await start("run", "-p", "koala", "--sandbox", stdin=unreadable)
+        output, errors = await process.communicate()
+    assert (process.returncode, output, b"output" in errors, errors.count(b"\n")) == (1, b"", False, 1)
+
+
 @pytest.mark.parametrize("arguments", [("providers",), ("--help",)])
 async def test_python_does_not_complain_of_it_again_at_its_exit(unwritable, arguments):
     code, _, errors = await finished(*arguments, stdout=unwritable)
@@ -64,6 +89,8 @@ async def test_python_does_not_complain_of_it_again_at_its_exit(unwritable, argu
             "No such command 'zzz'. There are: run, chat, models, providers, keys, doctor, sandbox, check, new. See: ",
         ),
         (["--verison"], "No such option '--verison'. Did you mean '--version'? See: providerkit --help"),
+        (["doctor", "--onlin"], "No such option '--onlin'. Did you mean '--online'? See: providerkit doctor --help"),
+        (["doctor", "--zzz"], "No such option '--zzz'. See: providerkit doctor --help"),
         (["run", "--sandbxo"], "No such option '--sandbxo'. Did you mean '--sandbox'? See: providerkit run --help"),
         (
             ["run", "two", "words"],
@@ -76,15 +103,15 @@ async def test_python_does_not_complain_of_it_again_at_its_exit(unwritable, argu
         ),
         (
             ["run", "--sandbox", "hi"],
-            ". See: providerkit run --help",
+            "; say -p NAME\n",
         ),
-        (["run", "-m", "x", "--sandbox", "hi"], "/x. See: "),
-        (["run", "-m", "koala", "--sandbox", "hi"], "add -p koala."),
+        (["run", "-m", "x", "--sandbox", "hi"], "; say -p NAME or -m PROVIDER/x\n"),
+        (["run", "-m", "Koala", "--sandbox", "hi"], "; say -p koala\n"),
         (["run", "-p", "koala", "--sandbox", "--base-url", "http://x", "hi"], "leave out --base-url."),
         (["run", "hi"], "no provider is named; installed are: "),
         (["run", "-p", "koal", "hi"], "; did you mean 'koala'?"),
         (["run", "-p", "koala", ""], 'There is no PROMPT; try: providerkit run -p koala --sandbox "Hello".'),
-        (["run", "-p", "koala", "--base-url", "koala.sh", "hi"], "base_url is 'koala.sh'; it must look like"),
+        (["run", "-p", "koala", "--base-url", "koala.sh", "hi"], "--base-url is 'koala.sh'; it must look like"),
         (["providers", "--supports", "tmperature"], "'tmperature' is not one of 'extra', 'history'"),
         (["keys", "zzz"], "No such command 'zzz'. See: providerkit keys --help"),
         (["keys", "set"], "Missing argument 'NAME'. See: providerkit keys set --help"),

@@ -169,7 +169,7 @@ def test_a_failure_does_not_end_the_conversation_but_a_script_learns_of_it(mocke
     mocked.post(address, status=503)
     mocked.post(address, body='data: "ok"\n\n')
     code, output, errors = call("chat", "-p", "koala", "--attempts", "1", stdin="Hello\nHello\n")
-    assert (code, output, errors) == (1, "ok\n", "Error: koala answered 503 Service Unavailable\n")
+    assert (code, output, errors) == (1, "ok\n", "Error: koala: 503: Service Unavailable\n")
 
 
 def test_the_system_text_is_set_shown_and_dropped(mocked):
@@ -241,13 +241,13 @@ def test_a_change_that_can_not_work_is_refused_and_changes_nothing(install):
     lines = "/system Be brief.\n/system\n"
     code, output, errors = call("chat", "-p", "parrot", stdin=lines)
     assert (code, output) == (1, "System: nothing\n")
-    assert errors.startswith("Error: parrot does not serve 'system'; see who does: providerkit providers")
+    assert errors.startswith("Error: parrot does not serve -s; see who does: providerkit providers")
 
 
 def test_a_chat_that_can_not_work_is_refused_at_once():
     code, output, errors = call("chat", "-p", "koala", "--temperature", "0.5", stdin="Hello\n")
     assert (code, output) == (2, "")
-    assert errors.startswith("Error: koala does not serve 'temperature'")
+    assert errors.startswith("Error: koala does not serve --temperature")
 
 
 def test_what_was_said_is_saved(tmp_path):
@@ -406,7 +406,7 @@ def test_an_answer_that_fails_ends_no_dialogue(dialogue, monkeypatch, capsys):
     monkeypatch.setattr("providerkit_koala.sandbox.PATH", "/elsewhere")
     code, shown = dialogue("Hello", "/model")
     assert (code, shown) == (0, f"{FIRST}Model: koala/gpt-4o-mini\n\n")
-    assert capsys.readouterr().err.startswith("Error: koala answered 404")
+    assert capsys.readouterr().err.startswith("Error: koala: 404: Not Found (at http://127.0.0.1:")
 
 
 def test_a_dialogue_draws_where_rich_is_there(dialogue, monkeypatch):

@@ -62,7 +62,7 @@ def test_without_pytest_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pytest", None)
     code, output, errors = call("check", "koala")
     assert (code, output) == (2, "")
-    assert 'this needs pytest: pip install "providerkit-core[testing]". See: providerkit check --help' in errors
+    assert "this needs pytest: pip install pytest pytest-asyncio aioresponses. See: providerkit check --help" in errors
 
 
 def test_another_module_that_is_missing_is_a_fault_of_ours(monkeypatch):

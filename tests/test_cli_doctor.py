@@ -12,7 +12,7 @@ from keyring.backends.fail import Keyring as Fail
 from loopback import http, serve
 from packages import announce
 
-from providerkit import discovery
+from providerkit import discovery, plugins
 from providerkit.cli import checks
 from providerkit.cli.doctor import _told
 from providerkit.discovery import EXTENSIONS
@@ -145,7 +145,9 @@ def test_the_other_project_of_that_name_is_broken(site):
     announce(site, "x", "y", group="nobody", distribution="providerkit")
     findings, code = found()
     assert (code, findings["providerkit"].says) == (1, "1.0 is another project that is imported by the same name")
-    assert findings["providerkit"].advice.startswith("run: pip uninstall providerkit, then: pip install ")
+    assert findings["providerkit"].advice.startswith(
+        "run: pip uninstall providerkit, then in the checkout of this one: pip install "
+    )
 
 
 def test_two_packages_with_one_name_are_both_broken(site):
@@ -164,7 +166,10 @@ def test_where_there_is_no_provider_it_says_what_to_install(monkeypatch, install
     announcements = discovery.announcements
     monkeypatch.setattr(checks, "announcements", lambda group: announcements(group) if group == EXTENSIONS else [])
     findings, code = found()
-    assert (code, findings["providers"].advice) == (0, "try: pip install providerkit-koala")
+    assert (code, findings["providers"].advice) == (
+        0,
+        "in a checkout of providerkit, run: pip install ./providers/koala",
+    )
     assert findings["extension loud"].state == "ok"
 
 
@@ -182,7 +187,36 @@ def test_an_extension_that_wants_to_be_told_more_is_not_broken(monkeypatch):
     monkeypatch.delenv("PROVIDERKIT_LIMIT_TOKENS", raising=False)
     findings, _ = found()
     assert findings["extension limit"].state == "note"
-    assert "Limit(requests=...)" in findings["extension limit"].says
+    assert "PROVIDERKIT_LIMIT_REQUESTS" in findings["extension limit"].says
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "distribution"),
+    [("cost", "genai_prices", "genai-prices"), ("trace", "opentelemetry", "opentelemetry-api")],
+)
+@pytest.mark.parametrize(("wanted", "state"), [(False, "note"), (True, "broken")])
+def test_an_extension_that_lacks_a_package_is_not_fine(monkeypatch, name, package, distribution, wanted, state):
+    for module in [package, *(module for module in sys.modules if module.startswith(f"{package}."))]:
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delitem(sys.modules, "providerkit.extensions.spans", raising=False)
+    monkeypatch.setattr("providerkit.plugins._loaded", {})  # one that was loaded before has found its package
+    plugins._instance_of.cache_clear()
+    if wanted:
+        monkeypatch.setenv("PROVIDERKIT_EXTENSIONS", name)
+    findings, code = found()
+    assert (code, findings[f"extension {name}"].state) == (int(wanted), state)
+    assert findings[f"extension {name}"].says.endswith(f"pip install {distribution}")
+
+
+@pytest.mark.parametrize("name", ["circle", "a" * 256])
+def test_a_folder_on_the_path_that_can_not_be_read_is_named(tmp_path, monkeypatch, name):
+    (tmp_path / "circle").symlink_to("circle")
+    folder = str(tmp_path / name)
+    monkeypatch.setattr(sys, "path", [*sys.path, folder, str(tmp_path / "gone")])
+    findings, code = found()
+    assert (code, findings[folder].state) == (0, "note")
+    assert findings[folder].says.startswith("can't be read: ")
+    assert str(tmp_path / "gone") not in findings
 
 
 def test_an_extension_that_every_call_wants_must_be_installed(install, monkeypatch):
@@ -225,7 +259,7 @@ def test_a_keyring_that_fails_or_is_not_there_is_a_note(any_backend, monkeypatch
     assert (code, findings["keyring"].state, findings["keyring"].advice) == (0, "note", "calls go on without it")
     assert findings["keyring"].says.startswith("the keyring can't be used: NoKeyringError")
     monkeypatch.setitem(sys.modules, "keyring", None)
-    assert found()[0]["keyring"].advice == 'to keep keys in it: pip install "providerkit-core[keyring]"'
+    assert found()[0]["keyring"].advice == "to keep keys in it: pip install keyring"
 
 
 EDITABLE = "import __editable___birds_1_0_finder; __editable___birds_1_0_finder.install()"
@@ -298,9 +332,12 @@ async def test_any_answer_of_an_address_will_do_and_no_key_is_sent(knock, monkey
     assert (request.method, "authorization" in request.headers) == ("HEAD", False)
 
 
-async def test_an_address_that_can_not_be_reached_is_broken(knock):
+@pytest.mark.parametrize(("key", "state"), [(KEY, "broken"), (None, "note")])
+async def test_an_address_that_can_not_be_reached_is_broken_if_there_is_a_key(knock, monkeypatch, key, state):
+    if key:
+        monkeypatch.setenv("PARROT_API_KEY", key)
     finding, code = await knock("http://nowhere.invalid")
-    assert (code, finding.state) == (1, "broken")
+    assert (code, finding.state) == (int(key is not None), state)
     assert finding.says.startswith("http://nowhere.invalid: can't find the host")
 
 

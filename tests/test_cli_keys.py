@@ -1,6 +1,7 @@
 """`providerkit keys`: keys are kept, listed without being shown, and removed."""
 
 import json
+import sys
 
 import attrs
 import pytest
@@ -43,6 +44,19 @@ def test_a_key_is_asked_for_at_a_terminal_and_not_shown(tmp_path):
         assert program.exitstatus == 2
 
 
+@pytest.mark.parametrize("backend", [Fail(), None])
+def test_no_key_is_asked_for_if_nothing_can_keep_it(any_backend, monkeypatch, backend):
+    monkeypatch.setattr("providerkit.cli.keys._typed", pytest.fail)
+    if backend is None:
+        monkeypatch.setitem(sys.modules, "keyring", None)
+        expected = "Error: keyring is not installed; run: pip install keyring; set KOALA_API_KEY instead\n"
+    else:
+        any_backend(backend)
+        trouble = "the keyring can't be used: NoKeyringError: No recommended backend was available"
+        expected = f"Error: {trouble}; set KOALA_API_KEY instead\n"
+    assert call("keys", "set", "koala") == (2, "", expected)
+
+
 @pytest.mark.parametrize("argument", [KEY, f"--{KEY}", "-sk-0"])
 def test_a_key_is_no_argument_and_is_not_repeated(memory, argument):
     code, output, errors = call("keys", "set", "koala", argument, stdin="other")
@@ -66,7 +80,7 @@ def test_a_key_that_the_environment_hides_is_kept_with_a_note(memory, monkeypatc
         ("koala", " \n", "There is no key"),
         ("koala", f"{KEY}\n{KEY}", "the key has a line break or a character beyond ASCII"),
         ("koal", KEY, "did you mean 'koala'?"),
-        ("parrot", KEY, "parrot names no variable for a key, so none is kept; pass it as api_key="),
+        ("parrot", KEY, "parrot names no variable for a key, so none is kept; only Python code can pass one"),
     ],
 )
 def test_what_can_not_be_kept_is_told_in_one_line(memory, install, name, stdin, words):

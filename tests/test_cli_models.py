@@ -75,6 +75,24 @@ def test_one_that_fails_does_not_hide_the_others(install, only):
     assert (code, len(json.loads(output)), errors.count("\n")) == (1, 3, 1)
 
 
+def test_those_that_can_not_be_reached_are_named_and_no_failure(install, only):
+    install("parrot", Away)
+    only("koala", "parrot")
+    code, output, errors = call("models")
+    assert (code, output.splitlines()) == (0, KOALA)
+    assert errors == "Could not be reached: parrot; to see why, add -p NAME\n"
+    code, output, errors = call("models", "-p", "parrot")
+    assert (code, output, errors.startswith("Error: can't connect to 127.0.0.1:1: ")) == (1, "", True)
+
+
+class Away(Asked):
+    """Be a service of this machine that is not running."""
+
+    @hookimpl
+    def describe(self):
+        return ProviderInfo(name="parrot", default_base_url="http://127.0.0.1:1")
+
+
 class Locked(Asked):
     """Give models only to who has a key."""
 
@@ -100,7 +118,11 @@ def test_those_that_want_a_key_or_an_address_are_named_at_the_end(install, only)
     assert errors == "Not asked, for want of a key or an address: emu, parrot\n"
     only("parrot")
     assert call("models")[:2] == (0, "")
-    assert call("models", "-p", "parrot") == (2, "", "Error: parrot needs a key\n")
+    assert call("models", "-p", "parrot") == (
+        2,
+        "",
+        "Error: parrot needs a key; set PARROT_API_KEY, or run: providerkit keys set parrot\n",
+    )
 
 
 def test_a_wrong_call_is_told_in_one_line():
@@ -124,4 +146,8 @@ def test_it_is_said_where_there_is_none(install, monkeypatch):
     assert call("models", "-p", "parrot") == (0, "", "No models are known\n")
     assert call("models", "-p", "parrot", "--json") == (0, "[]\n", "")
     monkeypatch.setattr("providerkit.providers", list)
-    assert call("models") == (0, "", "No provider is installed; try: pip install providerkit-koala\n")
+    assert call("models") == (
+        0,
+        "",
+        "Providers: none is installed; in a checkout of providerkit, run: pip install ./providers/koala\n",
+    )

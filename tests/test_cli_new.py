@@ -154,7 +154,10 @@ def test_what_is_there_is_not_overwritten(here):
     (here / "providerkit-parrot").mkdir()
     code, output, errors = call("new", "parrot")
     assert (code, output) == (2, "")
-    assert "'providerkit-parrot' is there already, and nothing is overwritten; say another --into." in errors
+    assert (
+        "'providerkit-parrot' is there already, and nothing is overwritten; choose another folder with --into."
+        in errors
+    )
     assert call("new", "parrot", "--into", "birds/parrot")[0] == 0
     assert (here / "birds" / "parrot" / "pyproject.toml").exists()
     assert written(here / "providerkit-parrot") == {}
@@ -166,7 +169,7 @@ def test_what_is_there_is_not_overwritten(here):
 def test_what_is_no_name_is_refused(here, name):
     code, output, errors = call("new", "--", name)
     assert (code, output) == (2, "")
-    assert "is no name of a provider; it looks like 'parrot' or 'blue-parrot'" in errors
+    assert "can't name a provider; expected small letters, digits and hyphens, as in 'blue-parrot'" in errors
     assert list(here.iterdir()) == []
 
 

@@ -91,7 +91,7 @@ def test_it_is_said_where_no_provider_supports_a_feature(koala_alone):
 
 def test_providers_says_what_to_install_where_nothing_is(monkeypatch):
     monkeypatch.setattr("providerkit.discovery.announcements", list)
-    expected = "No provider is installed; try: pip install providerkit-koala\n"
+    expected = "Providers: none is installed; in a checkout of providerkit, run: pip install ./providers/koala\n"
     assert call("providers") == (0, "", expected)
 
 

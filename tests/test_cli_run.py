@@ -23,7 +23,7 @@ from providerkit.discovery import EXTENSIONS
 from providerkit.messages import FEATURES, OPTIONS
 
 ADDRESS = "https://koala.sh/api/gpt/"
-FULL = "koala answered 503 Service Unavailable; it asks to wait for 0.001 s"
+FULL = "koala: 503: Service Unavailable; it asks to wait for 0.001 s"
 NO_PROMPT = 'Error: There is no PROMPT; try: providerkit run -p koala --sandbox "Hello". See: providerkit run --help\n'
 
 
@@ -245,11 +245,11 @@ def test_an_interrupted_command_exits_130(monkeypatch):
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        ({"status": 401, "body": '{"error": "who\\nare you?"}'}, "koala: who are you?"),
-        ({"status": 503}, "koala answered 503 Service Unavailable"),
+        ({"status": 401, "body": '{"error": "who\\nare you?"}'}, "koala: 401: who are you?"),
+        ({"status": 503}, "koala: 503: Service Unavailable"),
         ({"body": "<html>"}, "expected a chat answer"),
         ({"body": ""}, "the body is empty"),
-        ({"timeout": True}, "Timeouts(connect=...)"),
+        ({"timeout": True}, "no connection within 10 s; is the address right?\n"),
         ({"exception": ConnectionResetError()}, "koala.sh closed the connection"),
     ],
     ids=["a refusal", "a status", "a page", "nothing", "a timeout", "a reset"],
@@ -509,7 +509,7 @@ async def test_one_that_fails_does_not_stop_the_others(labels):
         code, output, errors = await finished(*arguments)
     expected = [section(f"koala/{label}", "ok\n" if label == "two" else "") for label in labels]
     assert (code, output) == (1, "\n".join(expected))
-    assert errors == "Error: koala/one: koala answered 503 Service Unavailable\n"
+    assert errors == "Error: koala/one: koala: 503: Service Unavailable\n"
 
 
 def test_one_that_is_broken_does_not_stop_the_others(install):
@@ -618,7 +618,7 @@ def test_a_note_in_the_middle_of_a_line_has_a_line_of_its_own_at_a_terminal(monk
 
 def test_an_error_names_its_route_where_there_are_several(capsys):
     answers.EventLines(["a", "b"]).end(1, providerkit.Reply(), providerkit.NotFound("gone", status=404))
-    error = {"type": "NotFound", "message": "gone", "status": 404}
+    error = {"type": "NotFound", "message": "404: gone", "status": 404}
     assert json.loads(capsys.readouterr().out) == {"type": "error", "error": error, "route": "b"}
 
 
@@ -641,9 +641,9 @@ def test_the_way_out_of_a_timeout_is_told_where_there_is_one():
 
 
 def test_where_nothing_is_installed_it_says_what_to_do(monkeypatch):
-    monkeypatch.setattr("providerkit.providers", list)
+    monkeypatch.setattr("providerkit.calls.providers", list)
     code, _, errors = call("run", "hi")
-    assert (code, "none is installed; try: pip install providerkit-koala" in errors) == (2, True)
+    assert (code, "no provider is named, and none is installed; in a checkout" in errors) == (2, True)
 
 
 def test_an_error_says_how_long_the_provider_asks_to_wait():

@@ -98,7 +98,7 @@ async def test_a_pipe_gets_what_came():
 
 def test_the_words_of_an_error_do_not_drive_a_terminal(mocked):
     mocked.post("https://koala.sh/api/gpt/", status=401, body=json.dumps({"error": EVIL}))
-    assert call("run", "-p", "koala", "hi") == (1, "", "Error: koala: hello\n")
+    assert call("run", "-p", "koala", "hi") == (1, "", "Error: koala: 401: hello\n")
 
 
 def test_at_a_terminal_it_is_told_why_nothing_comes(tmp_path):

@@ -13,13 +13,16 @@ import pytest
 
 from providerkit import errors
 from providerkit.errors import (
+    Argument,
     AuthenticationError,
     BadRequest,
     CassetteError,
     InvalidMessages,
     InvalidOption,
+    MissingAPIKey,
     NotFound,
     Overloaded,
+    Phrase,
     PluginError,
     ProviderError,
     ProviderKitError,
@@ -28,7 +31,9 @@ from providerkit.errors import (
     ServerError,
     StreamMalformed,
     TimedOut,
+    UnexpectedContent,
     UnknownExtension,
+    UnknownModel,
     UnknownProvider,
     UnmatchedRequest,
     UnsupportedFeature,
@@ -45,7 +50,9 @@ FIELDS = {
     UnknownProvider: {"name": "koalla", "installed": ("koala",)},
     UnknownExtension: {"name": "trase", "installed": ("trace",)},
     PluginError: {"plugin": "koala", "distribution": "providerkit-koala 1", "hook": "describe"},
+    MissingAPIKey: {"provider": "koala", "variable": "KOALA_API_KEY"},
     UnsupportedFeature: {"option": "seed", "provider": "koala"},
+    UnknownModel: {"provider": "koala"},
     InvalidMessages: {"index": 3},
     InvalidOption: {"option": "seed"},
     CassetteError: {"path": "sky.jsonl", "line": 3},
@@ -57,6 +64,8 @@ FIELDS = {
         "retry_after": 1.5,
         "should_retry": False,
         "provider": "koala",
+        "url": "https://koala.example/chat",
+        "missing_path": "/v1",
     },
     TimedOut: {"clock": "idle", "seconds": 60.0},
     StreamMalformed: {"incomplete": True},
@@ -94,7 +103,8 @@ def test_an_error_comes_through_pickle_and_copy_whole(kind):
     error.add_note("seen on the way")
     for other in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):  # noqa: S301 - our own
         assert type(other) is kind
-        assert str(other) == "what happened"
+        assert str(other) == str(error)
+        assert "what happened" in str(error)
         assert vars(other) == vars(error) == {"partial": "Hello", "__notes__": ["seen on the way"], **fields_of(kind)}
 
 
@@ -160,8 +170,65 @@ def test_a_timeout_is_a_builtin_timeout_too():
 def test_a_status_stands_for_a_kind_of_error(status, kind):
     error = ProviderError.from_status(status, "no", code="c")
     assert type(error) is kind
-    assert (str(error), error.status, error.code) == ("no", status, "c")
+    assert (str(error), error.status, error.code) == (f"{status}: no", status, "c")
     assert ProviderError.from_status(status, "no").code is None
+
+
+PARTS = ("say ", Argument("base_url", ...), ", ", Argument("model", "gpt-5"), Phrase(" in Python", " here"))
+
+
+@pytest.mark.parametrize("kind", CLASSES.values(), ids=CLASSES)
+def test_a_message_may_consist_of_parts(kind):
+    error = kind(*PARTS)
+    assert str(error) == "say base_url=..., model='gpt-5' in Python"
+    assert "".join(map(repr, error.parts())) == "".join(map(repr, ("", *PARTS)[not issubclass(kind, ProviderError) :]))
+    for other in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):  # noqa: S301 - our own
+        assert other.args == PARTS
+
+
+def test_redacting_masks_every_part():
+    error = InvalidOption("my key", Argument("model", "key"), Argument("seed", 5), Phrase("key=", "--key"))
+    error.redact(lambda text: text.replace("key", "***"))
+    assert error.args == ("my ***", Argument("model", "***"), Argument("seed", 5), Phrase("***=", "--***"))
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ProviderError("no", provider="koala", status=429), "koala: 429: no"),
+        (ProviderError("no", provider="koala"), "koala: no"),
+        (ProviderError("no"), "no"),
+        (ProviderError(provider="koala", status=429), "koala: 429"),
+        (NotFound("no", provider="koala", status=404), "koala: 404: no"),
+    ],
+)
+def test_the_error_of_a_provider_begins_with_provider_and_status(error, words):
+    assert str(error) == words
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "named"),
+    [(NotFound, 404, True), (ProviderError, 405, True), (UnexpectedContent, 200, True), (RateLimited, 429, False)],
+)
+def test_an_address_is_named_if_it_may_be_the_wrong_one(kind, status, named):
+    error = kind("no", provider="koala", status=status, url="https://koala.example/chat")
+    place = " (at https://koala.example/chat)" if named else ""
+    assert str(error) == f"koala: {status}: no{place}"
+    error.missing_path = "/v1"
+    assert str(error) == f"koala: {status}: no{place}{'; does base_url lack /v1 at its end?' if named else ''}"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MissingAPIKey("no key"), "no key"),
+        (MissingAPIKey("no key", provider="koala"), "no key; pass api_key=..."),
+        (MissingAPIKey("no key", provider="koala", variable="K"), "no key; pass api_key=... or set K"),
+        (UnknownModel("no model"), "no model"),
+    ],
+)
+def test_the_way_out_is_told_as_far_as_the_fields_know_it(error, words):
+    assert str(error) == words
 
 
 def test_redacting_masks_every_text_and_nothing_else():

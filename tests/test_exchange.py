@@ -81,6 +81,34 @@ async def test_every_status_is_its_error_whatever_the_body(status: int, kind: ty
         assert seen == [(status, body[: 2**20])]
 
 
+def placed(base_path=None, default=None):
+    """Describe a Parrot whose base URLs usually end in some path."""
+    info = providerkit.ProviderInfo("parrot", base_path=base_path, default_base_url=default)
+    return lambda: on_the_wire(Census, describe=hookimpl(lambda self: info))
+
+
+@pytest.mark.parametrize(
+    ("provider", "path", "lacks"),
+    [
+        (placed(), "", None),
+        (placed(default="https://parrot.example/api"), "", None),
+        (placed("/v1"), "", "/v1"),
+        (placed("/v1"), "/v2/", None),
+        (placed(default="https://parrot.example/api/v1"), "/api", "/api/v1"),
+        (placed(default="https://parrot.example/api/v1"), "/v1beta", None),
+        (placed(default="https://parrot.example/api/v1"), "/vendor", "/api/v1"),
+    ],
+)
+async def test_a_404_names_the_address_and_what_the_base_url_may_lack(provider, path, lacks):
+    async with serve(http(b"", status=404)) as server:
+        url = f"{server.base_url}{path}"
+        error = await failure(providerkit.NotFound, ask(url, provider()))
+        listing = await failure(providerkit.NotFound, models(url, provider()))
+    hint = f"; does base_url lack {lacks} at its end?" if lacks else ""
+    assert str(error) == f"parrot: 404: Not Found (at {url.rstrip('/')}/say){hint}"
+    assert str(listing) == f"parrot: 404: Not Found (at {url.rstrip('/')}/models){hint}"
+
+
 async def test_the_provider_knows_its_errors_and_the_core_fills_in_what_it_leaves_open():
     def parse_error(self: object, head: ResponseHead, body: bytes) -> ProviderError:
         (item,) = loads(body)
@@ -91,7 +119,7 @@ async def test_the_provider_knows_its_errors_and_the_core_fills_in_what_it_leave
         error = await failure(
             providerkit.QuotaExhausted, ask(server.base_url, on_the_wire(Parrot, parse_error=hookimpl(parse_error)))
         )
-    assert str(error) == "Quota exceeded***"
+    assert str(error) == "parrot: 429: Quota exceeded***"
     assert (error.status, error.provider, error.request_id, error.retry_after) == (429, "parrot", "r-1", 1.5)
 
 
@@ -229,7 +257,7 @@ async def test_words_that_are_too_many_to_read_are_cut_after_the_key_is_hidden()
     wordy = on_the_wire(Parrot, parse_error=hookimpl(lambda self, body: providerkit.BadRequest(body.decode())))
     async with serve(http(words.encode(), status=400)) as server:
         error = await failure(providerkit.BadRequest, ask(server.base_url, wordy))
-    assert str(error) == "x" * 9_997 + "*** …"
+    assert str(error) == f"parrot: 400: {'x' * 9_997}*** …"
 
 
 @pytest.mark.parametrize(
@@ -313,7 +341,7 @@ async def test_a_good_status_is_no_success_of_its_own(
         error = await failure(kind, ask(server.base_url, provider))
     assert error.partial == ""
     if kind in (ProviderError, providerkit.UnexpectedContent) and provider is not Chooser:
-        assert (str(error), error.status, error.request_id) == (body.decode(), 200, "r-1")
+        assert (error.args, error.status, error.request_id) == ((body.decode(),), 200, "r-1")
 
 
 async def test_no_content_is_no_answer():

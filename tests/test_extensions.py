@@ -30,7 +30,7 @@ from providerkit.plugins import load
 
 MODULES = sorted(Path(extensions.__file__).parent.glob("*.py"))
 OURS = {"cost": Cost, "limit": Limit, "log": Log, "trace": Trace}
-NEEDED = {"cost": ("genai_prices", "cost"), "trace": ("opentelemetry", "otel")}
+NEEDED = {"cost": ("genai_prices", "genai-prices"), "trace": ("opentelemetry", "opentelemetry-api")}
 PROVIDERS = ["koala", "openai"]
 
 
@@ -159,14 +159,14 @@ def test_each_is_announced_by_its_name(name, monkeypatch):
 
 @pytest.mark.parametrize("name", NEEDED)
 async def test_a_package_that_is_missing_is_told_before_anything_is_sent(name, monkeypatch):
-    package, extra = NEEDED[name]
+    package, distribution = NEEDED[name]
     for module in [module for module in sys.modules if module.partition(".")[0] == package]:
         monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.delitem(sys.modules, "providerkit.extensions.spans", raising=False)
     monkeypatch.setattr(plugins, "_loaded", {})  # one that was loaded before has found its package
     plugins._instance_of.cache_clear()
-    advice = rf'^the extension {name} needs .*: pip install "providerkit-core\[{extra}\]"$'
+    advice = rf"^the extension {name} needs .*: pip install {distribution}$"
     for extension in (name, OURS[name](), OURS[name]):
         run = providerkit.run("Hello", provider="koala", base_url="http://127.0.0.1:1", extensions=[extension])
         with pytest.raises(providerkit.ConfigurationError, match=advice) as caught:

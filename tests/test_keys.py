@@ -150,7 +150,7 @@ def test_where_keyring_is_not_installed_nobody_waits_for_it(memory, monkeypatch)
         lambda: keys.system_keyring.set("koala", providerkit.Secret(KEY)),
         lambda: keys.system_keyring.remove("koala"),
     ):
-        with pytest.raises(providerkit.ConfigurationError, match=r'pip install "providerkit-core\[keyring\]"'):
+        with pytest.raises(providerkit.ConfigurationError, match="keyring is not installed; run: pip install keyring"):
             change()
 
 

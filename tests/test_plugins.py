@@ -106,9 +106,7 @@ def test_an_extension_without_a_hook_is_refused():
 
 
 def test_an_unknown_extension_says_what_they_are(site):
-    with pytest.raises(
-        UnknownExtension, match=r"no extension 'zebra'; .*extensions are plugins that pip installs"
-    ) as caught:
+    with pytest.raises(UnknownExtension, match="there is no extension 'zebra'; installed are: ") as caught:
         load(EXTENSIONS, "zebra")
     assert (caught.value.name, list(caught.value.installed)) == ("zebra", installed(EXTENSIONS))
 

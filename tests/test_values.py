@@ -67,9 +67,13 @@ def error_of(kind):
         "clock": "idle",
         "seconds": 60.0,
         "incomplete": True,
+        "url": "https://koala.example/chat",
+        "missing_path": "/v1",
+        "variable": "KOALA_API_KEY",
+        "retry_at": 1e9,
     }
     taken = [name for name, one in inspect.signature(kind).parameters.items() if one.kind is one.KEYWORD_ONLY]
-    error = kind("what happened", **{name: facts[name] for name in taken})
+    error = kind("what happened", providerkit.Argument("tools"), providerkit.Phrase("here", "there"), **{name: facts[name] for name in taken})
     error.partial = "Hello"
     error.add_note("seen on the way")
     return error

@@ -39,7 +39,7 @@ def check(name: str) -> None:
     except ModuleNotFoundError as error:
         if error.name != "pytest":
             raise
-        raise click.UsageError('this needs pytest: pip install "providerkit-core[testing]"') from None
+        raise click.UsageError("this needs pytest: pip install pytest pytest-asyncio aioresponses") from None
     counts = Counter(verdict.outcome for verdict in examine(name, _print))
     say(f"{name}: {', '.join(f'{count} {outcome}' for outcome, count in sorted(counts.items()))}")
     if counts["failed"]:

@@ -21,11 +21,12 @@ import providerkit
 
 from .. import keys, sync
 from ..discovery import EXTENSIONS, PROVIDERS, Announcement, announcements, import_folders, installed, metadata_of
-from ..messages import ProviderInfo
+from ..messages import Chat, Message, Model, ProviderInfo
 from ..plugins import EXTENSIONS_VARIABLE, assemble, find_provider, load
 from ..policy import Limits
 from ..transport import Connections, NetworkTransport
 from ..wire import Request, mask_of
+from .options import told
 
 CORE = "providerkit-core"
 PATIENCE = 10.0  # seconds for an address to answer, connecting included
@@ -48,7 +49,8 @@ def findings(*, online: bool) -> Iterator[Finding]:
     for announcement in announcements(PROVIDERS):
         yield _provider(announcement, infos)
     if not infos:
-        yield Finding("note", "providers", "none can be used", "try: pip install providerkit-koala")
+        advice = "in a checkout of providerkit, run: pip install ./providers/koala"
+        yield Finding("note", "providers", "none can be used", advice)
     for announcement in announcements(EXTENSIONS):
         yield _extension(announcement, infos)
     yield from _active_extensions()
@@ -75,7 +77,7 @@ def _python() -> Iterator[Finding]:
     try:
         core = importlib.metadata.distribution(CORE)
     except importlib.metadata.PackageNotFoundError:
-        yield Finding("broken", CORE, f"is at {_house()}, but not installed", f"try: pip install {CORE}")
+        yield Finding("broken", CORE, f"is at {_house()}, but not installed", "run in its checkout: pip install .")
         return
     yield Finding("ok", CORE, f"{core.version} at {_house()}")
     for line in core.requires or ():
@@ -106,10 +108,21 @@ def _house() -> Path:
 
 def _copies() -> Iterator[Finding]:
     """Look for what hides what: another copy on the path, other versions, the other project of that name."""
-    on_path = dict.fromkeys(Path(folder, "providerkit").resolve() for folder in import_folders())
-    for folder in on_path:
-        if folder != _house() and (folder / "__init__.py").is_file():
-            yield Finding("broken", "providerkit", f"there is another copy at {folder}", "keep one of them")
+    copies = {_house()}
+    for folder in import_folders():
+        try:
+            copy = Path(folder, "providerkit").resolve()
+            found = copy not in copies and (copy / "__init__.py").stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, RuntimeError) as error:  # links in a circle were a RuntimeError before 3.13
+            reason = getattr(error, "strerror", None) or error
+            advice = "Python imports nothing from it: make it readable, or take it out of PYTHONPATH or sys.path"
+            yield Finding("note", folder, f"can't be read: {reason}", advice)
+            continue
+        if found:
+            copies.add(copy)
+            yield Finding("broken", "providerkit", f"there is another copy at {copy}", "keep one of them")
     owners = sorted({found.distribution for group in (PROVIDERS, EXTENSIONS) for found in announcements(group)})
     for name in [CORE, *owners]:
         versions = _versions(name)
@@ -121,7 +134,7 @@ def _copies() -> Iterator[Finding]:
             "broken",
             "providerkit",
             f"{version} is another project that is imported by the same name",
-            f"run: pip uninstall providerkit, then: pip install --force-reinstall {CORE}",
+            "run: pip uninstall providerkit, then in the checkout of this one: pip install --force-reinstall .",
         )
 
 
@@ -144,16 +157,17 @@ def _provider(found: Announcement, infos: list[ProviderInfo]) -> Finding:
 
 
 def _extension(found: Announcement, infos: list[ProviderInfo]) -> Finding:
-    """Load an extension, and put it around the first provider, which shows hooks that are wrong."""
+    """Load an extension, put it around the first provider, and let it begin to watch, as a call does."""
     try:
         _check(found)
         extension = load(EXTENSIONS, found.name)
         for info in infos[:1]:
-            assemble(find_provider(info.name), (extension,))
-    except providerkit.InvalidOption as error:  # not wrong, but to be told more before it works
-        return Finding("note", f"extension {found.name}", str(error))
-    except providerkit.ProviderKitError as error:
+            hooks = assemble(find_provider(info.name), (extension,))
+            hooks.observe(Chat((Message("user", "Hello"),)), Model("any"))
+    except providerkit.PluginError as error:
         return _broken("extension", found, error)
+    except providerkit.ProviderKitError as error:  # it lacks a package, or wants to be told more: no call can use it
+        return Finding("broken" if found.name in _wanted() else "note", f"extension {found.name}", told(error))
     return Finding("ok", f"extension {found.name}", f"{found.distribution} {found.version}")
 
 
@@ -162,17 +176,20 @@ def _check(found: Announcement) -> None:
         raise providerkit.PluginError(f"{found.distribution} {found.version}: {found.problem}")
 
 
-def _broken(what: str, found: Announcement, error: Exception) -> Finding:
+def _broken(what: str, found: Announcement, error: providerkit.ProviderKitError) -> Finding:
     advice = "" if found.problem else f"upgrade {found.distribution}, or run: pip uninstall {found.distribution}"
-    return Finding("broken", f"{what} {found.name}", str(error), advice)
+    return Finding("broken", f"{what} {found.name}", told(error), advice)
 
 
 def _active_extensions() -> Iterator[Finding]:
-    names = [name.strip() for name in os.environ.get(EXTENSIONS_VARIABLE, "").split(",") if name.strip()]
-    for name in names:
+    for name in _wanted():
         if name not in installed(EXTENSIONS):
             advice = f"install it, or take it out of {EXTENSIONS_VARIABLE}"
             yield Finding("broken", f"extension {name}", "every call wants it, but it is not installed", advice)
+
+
+def _wanted() -> list[str]:
+    return [name.strip() for name in os.environ.get(EXTENSIONS_VARIABLE, "").split(",") if name.strip()]
 
 
 # Keys
@@ -180,7 +197,7 @@ def _active_extensions() -> Iterator[Finding]:
 
 def _keyring() -> Finding:
     if not keys.is_installed():
-        return Finding("note", "keyring", "not installed", f'to keep keys in it: pip install "{CORE}[keyring]"')
+        return Finding("note", "keyring", "not installed", "to keep keys in it: pip install keyring")
     where = keys.system_keyring.backend()
     if where is None:
         return Finding("note", "keyring", str(keys.system_keyring.trouble), "calls go on without it")
@@ -242,24 +259,25 @@ async def _addresses(infos: list[ProviderInfo]) -> list[Finding]:
     connections = Connections(Limits())
     transport = NetworkTransport(connections)
     try:
-        wanted = [(info.name, info.default_base_url) for info in infos if info.default_base_url]
-        return await asyncio.gather(*(_knock(transport, name, url) for name, url in wanted))
+        wanted = [(info, info.default_base_url) for info in infos if info.default_base_url]
+        return await asyncio.gather(*(_knock(transport, info, url) for info, url in wanted))
     finally:
         await connections.close()
 
 
-async def _knock(transport: NetworkTransport, name: str, url: str) -> Finding:
-    what = f"address of {name}"
+async def _knock(transport: NetworkTransport, info: ProviderInfo, url: str) -> Finding:
+    what = f"address of {info.name}"
     try:
         async with asyncio.timeout(PATIENCE), transport.send(Request("HEAD", url, stream=False)) as response:
             return Finding("ok", what, f"{url} answers (HTTP {response.head.status})")
     except TimeoutError:
         failure = f"{url} did not answer within {PATIENCE:g} s"
     except providerkit.ProviderKitError as error:
-        failure = f"{url}: {error}"
+        failure = f"{url}: {told(error)}"
     if _is_here(url):
         return Finding("note", what, failure, "it is a service on this machine; start it before you ask it")
-    return Finding("broken", what, failure, "see whether this machine reaches the network, or needs a proxy")
+    state = "broken" if keys.key_source(info) else "note"  # of others nobody knows whether they are used
+    return Finding(state, what, failure, "see whether this machine reaches the network, or needs a proxy")
 
 
 def _is_here(url: str) -> bool:

@@ -14,6 +14,7 @@ import attrs
 import providerkit
 
 from ..errors import ProviderKitError
+from .options import told
 
 if TYPE_CHECKING:
     from ..events import Event, Reply
@@ -52,7 +53,7 @@ def of_error(error: ProviderKitError) -> dict[str, Any]:
     """Return the class of an error as its `type`, its `message`, and its other fields that are known."""
     fields = {name: value for name, value in vars(error).items() if value is not None and name[0] != "_"}
     fields.pop("partial", None)  # the text of the reply
-    return {"type": type(error).__name__, "message": str(error), **fields}
+    return {"type": type(error).__name__, "message": told(error), **fields}
 
 
 def _fields(value: Any) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def keys(ctx: click.Context) -> None:
     """Keep the keys of providers in the keyring of this system.
 
     A call takes the key that it is given, else that of the environment, else that of the keyring. This needs
-    the extra `keyring`: pip install "providerkit-core[keyring]".
+    the package keyring: pip install keyring
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
@@ -57,8 +57,13 @@ def set_key(ctx: click.Context, name: str) -> None:
     info = providerkit.provider(name).info
     if not info.api_key_env:
         raise providerkit.ConfigurationError(
-            f"{name} names no variable for a key, so none is kept; pass it as api_key="
+            f"{name} names no variable for a key, so none is kept; only Python code can pass one"
         )
+    try:
+        system_keyring.check()  # before a person types a key for nothing
+    except providerkit.ConfigurationError as error:
+        error.args = (*error.args, f"; set {info.api_key_env} instead")
+        raise
     where = system_keyring.set(info.name, providerkit.Secret(_typed(name)))
     say(f"Kept the key of {name} in the keyring ({where}).")
     _warn_of_environment(info)

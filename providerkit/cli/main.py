@@ -37,6 +37,8 @@ class Commands(click.Group):
             code = super().main(*arguments, **(options | {"standalone_mode": False}))
         except click.UsageError as error:
             _fail(_advice(error), 2)
+        except click.ClickException as error:
+            _fail(error.format_message(), error.exit_code)
         except click.Abort:
             code = 130
         except providerkit.ProviderKitError as error:
@@ -82,18 +84,27 @@ class Commands(click.Group):
 
 
 def _nearest(name: str) -> str:
-    from difflib import get_close_matches  # only a mistake needs it
+    from ..discovery import nearest  # which only a mistake needs
 
-    near = get_close_matches(name, COMMANDS, n=1)
-    return f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(COMMANDS)}."
+    near = nearest(name, COMMANDS)
+    return f"Did you mean {near!r}?" if near else f"There are: {', '.join(COMMANDS)}."
 
 
 def _advice(error: click.UsageError) -> str:
     command = error.ctx.command_path if error.ctx is not None else "providerkit"
     words = error.format_message()
-    if isinstance(error, click.NoSuchOption) and "key" in error.option_name:
-        words = f"No such option {error.option_name!r}: keys are read from the environment, as in KOALA_API_KEY."
+    if isinstance(error, click.NoSuchOption):
+        words = _no_such_option(error)
     return f"{words}{'' if words.endswith(('.', '?')) else '.'} See: {command} --help"
+
+
+def _no_such_option(error: click.NoSuchOption) -> str:
+    from ..discovery import nearest  # which only a mistake needs
+
+    if "key" in error.option_name:
+        return f"No such option {error.option_name!r}: keys are read from the environment, as in KOALA_API_KEY."
+    near = nearest(error.option_name, error.possibilities or ())
+    return f"No such option {error.option_name!r}.{f' Did you mean {near!r}?' if near else ''}"
 
 
 def _fail(words: str, code: int) -> NoReturn:
@@ -103,17 +114,34 @@ def _fail(words: str, code: int) -> NoReturn:
 
 @contextmanager
 def _writing() -> Iterator[None]:
-    """Exit where the output takes no more; the network's errors are none of the system's any more."""
+    """Exit when the output takes no more, or when the system refuses something else that is needed."""
     try:
         yield
     except OSError as error:
         if isinstance(error, providerkit.ProviderKitError):  # TimedOut is both, as every TimeoutError
             raise
+        if not (isinstance(error, BrokenPipeError) or _output_fails()):
+            raise click.ClickException(_refusal(error)) from None
         # What is left of the output goes nowhere, or Python would try again at its exit, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             sys.exit(0)
         _fail(f"the output can't be written: {error.strerror}", 1)
+
+
+def _output_fails() -> bool:
+    """Return whether the output refuses what it still holds, which it does again if it was what failed."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return True
+    return False
+
+
+def _refusal(error: OSError) -> str:
+    """Name what could not be used, as far as the system does."""
+    reason = error.strerror or type(error).__name__
+    return f"{os.fsdecode(error.filename)}: {reason}" if isinstance(error.filename, str | bytes) else reason
 
 
 @click.group(

@@ -43,10 +43,14 @@ def new(name: str, into: Path | None) -> None:
     Its wire is made up; the comments in each file say what to put in its place.
     """
     if not NAME.fullmatch(name):
-        raise click.UsageError(f"{name!r} is no name of a provider; it looks like 'parrot' or 'blue-parrot'.")
+        raise click.UsageError(
+            f"{name!r} can't name a provider; expected small letters, digits and hyphens, as in 'blue-parrot'."
+        )
     folder = into or Path(f"providerkit-{name}")
     if folder.exists():
-        raise click.UsageError(f"{str(folder)!r} is there already, and nothing is overwritten; say another --into.")
+        raise click.UsageError(
+            f"{str(folder)!r} is there already, and nothing is overwritten; choose another folder with --into."
+        )
     names = _names(name)
     for path, text in _template():
         place = folder / _renamed(path, names)
@@ -54,7 +58,7 @@ def new(name: str, into: Path | None) -> None:
         place.write_text(_renamed(text, names), "utf-8")
     say(
         f"{folder} is a package that passes its tests. Next, in that folder:\n"
-        f"  pip install -e . --group dev\n"
+        f'  pip install -e ".[dev]"\n'
         f"  providerkit check {name}\n"
         f'  providerkit run -p {name} --sandbox "Hello"'
     )

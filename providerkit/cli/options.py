@@ -30,20 +30,13 @@ class Route(NamedTuple):
         if slash and not (self.provider or model):
             raise click.UsageError(_without_model(self.model or "", f"-p {before}"))
         if not (self.provider or slash):
-            raise click.UsageError(_unnamed(before))
+            from ..calls import unnamed  # brings attrs, which no help needs
+
+            raise unnamed(before)
         return self.provider or before
 
     def __str__(self) -> str:
         return "/".join(filter(None, self))
-
-
-def _unnamed(model: str) -> str:
-    names = providerkit.providers()
-    if not names:
-        return "no provider is named, and none is installed; try: pip install providerkit-koala"
-    is_provider = not model or model in names
-    advice = f"-p {model or names[0]}" if is_provider else f"-m {names[0]}/{model}"
-    return f"no provider is named; installed are: {', '.join(names)}; add {advice}."
 
 
 def _without_model(route: str, provider: str) -> str:
@@ -73,12 +66,34 @@ def examples(*lines: str) -> str:
 
 
 def told(error: providerkit.ProviderKitError) -> str:
-    """Say what an error says, and the way out on the command line where there is one."""
-    if isinstance(error, providerkit.TimedOut) and error.clock != "connect":
-        return f"{error}; to wait longer: --timeout SECONDS"
+    """Return the message of an error as the command line puts it: with options rather than arguments."""
+    words = "".join(map(_on_command_line, error.parts()))
     if isinstance(error, providerkit.ProviderError) and error.retry_after:
-        return f"{error}; it asks to wait for {error.retry_after:g} s"
-    return str(error)
+        return f"{words}; it asks to wait for {error.retry_after:g} s"
+    return words
+
+
+def _on_command_line(part: object) -> str:
+    from ..errors import Phrase  # which no help needs
+
+    if isinstance(part, Phrase):
+        return part.command_line
+    return _as_option(part) if isinstance(part, providerkit.Argument) else str(part)
+
+
+def _as_option(argument: providerkit.Argument) -> str:
+    """Return the option that stands for an argument; one that has none is a matter of Python."""
+    from shlex import quote  # only a mistake needs it
+
+    from .run import run  # which has them all
+
+    for option in run.params:
+        if option.name in (argument.name, f"{argument.name}s"):  # -p and -m may be repeated
+            if argument.value is None:
+                return option.opts[0]
+            value = option.metavar or option.type.name.upper() if argument.value is ... else quote(str(argument.value))
+            return f"{option.opts[0]} {value}"
+    return str(argument)
 
 
 def complete_provider(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

@@ -9,7 +9,7 @@ import click
 
 import providerkit
 
-from .options import examples
+from .options import examples, told
 from .terminal import complain, say, say_table
 
 if TYPE_CHECKING:
@@ -71,8 +71,9 @@ def providers(*, load: bool, supports: str | None, as_json: bool) -> None:
     elif rows:
         say_table([("NAME", "VERSION", "DISTRIBUTION", "STATE"), *map(_cells, rows)])
     else:
-        none = f"supports {supports}" if supports else "is installed; try: pip install providerkit-koala"
-        complain(f"No provider {none}")
+        from ..discovery import NONE_INSTALLED, PROVIDERS  # as above
+
+        complain(f"No provider supports {supports}" if found else f"Providers: {NONE_INSTALLED[PROVIDERS]}")
 
 
 def _facts(found: Announcement, *, load: bool) -> dict[str, Any]:
@@ -84,7 +85,7 @@ def _facts(found: Announcement, *, load: bool) -> dict[str, Any]:
     try:
         info = providerkit.provider(found.name).info
     except providerkit.ProviderKitError as error:
-        return {**facts, "state": "broken", "problem": str(error)}
+        return {**facts, "state": "broken", "problem": told(error)}
     known = ("url", "default_base_url", "default_model", "models", "api_key_env", "working")
     described = {name: getattr(info, name) for name in known}
     return {**facts, "state": "loaded", **described, "supports": sorted(info.supports)}

@@ -112,7 +112,10 @@ def _join(text: str, words: str) -> str:
 def _warn_of_doubled(route: Route) -> None:
     """Say where -m names its provider although -p does: with -p it is the model's name as it is written."""
     name, slash, model = (route.model or "").partition("/")
-    if slash and name == route.provider and route.model not in providerkit.provider(name).info.models:
+    if not slash or name != route.provider:
+        return
+    info = providerkit.provider(name).info
+    if route.model not in (info.default_model, *info.models):
         complain(f"Note: {name} is asked for a model {route.model!r}; its {model!r} is -m {route.model} without -p")
 
 

@@ -106,9 +106,7 @@ def _pricing() -> Any:
     try:
         import genai_prices  # an extra
     except ImportError:
-        raise ConfigurationError(
-            'the extension cost needs genai-prices: pip install "providerkit-core[cost]"'
-        ) from None
+        raise ConfigurationError("the extension cost needs genai-prices: pip install genai-prices") from None
     return genai_prices
 
 

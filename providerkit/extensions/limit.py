@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from .. import Event, Finish, InvalidOption, Reply, Request, Response, Transport, hookimpl, pause_clocks
+from .. import Event, Finish, InvalidOption, Phrase, Reply, Request, Response, Transport, hookimpl, pause_clocks
 
 MINUTE = 60.0
 HOSTS = 256  # that are kept before those are forgotten for which nothing waits
@@ -60,7 +60,9 @@ class Limit:
             requests, tokens = _from_environment("requests"), _from_environment("tokens")
         if requests is None and tokens is None:
             raise InvalidOption(
-                "limit has nothing to limit; say Limit(requests=...) or set PROVIDERKIT_LIMIT_REQUESTS, or tokens",
+                "limit has nothing to limit; ",
+                Phrase("pass Limit(requests=...) or set", "set"),
+                " PROVIDERKIT_LIMIT_REQUESTS or PROVIDERKIT_LIMIT_TOKENS",
                 option="extensions",
             )
         self._rates = (

@@ -71,9 +71,7 @@ class Trace:
         try:
             from .spans import Telemetry  # an extra
         except ImportError:
-            raise ConfigurationError(
-                'the extension trace needs OpenTelemetry: pip install "providerkit-core[otel]"'
-            ) from None
+            raise ConfigurationError("the extension trace needs OpenTelemetry: pip install opentelemetry-api") from None
         edition = conventions.LATEST if self._latest else conventions.RELEASED
         return Telemetry(edition, *self._providers, content=self._content)
 

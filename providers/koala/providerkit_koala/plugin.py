@@ -106,7 +106,7 @@ class Koala(AsyncGeneratorProvider, ProviderModelMixin):
         dialect = self._dialect or ("api" if endpoint.api_key else "website")
         if dialect == "api":
             if endpoint.api_key is None:
-                raise MissingAPIKey("koala's api needs a key: pass api_key= or set KOALA_API_KEY")
+                raise MissingAPIKey("koala's api needs a key")
             body = {**_histories(chat), "model": model.name, "realTimeData": False, **extra}
             headers = {"Authorization": f"Bearer {endpoint.api_key.reveal()}"}
             return Request.json(url, body, headers, stream=False)
@@ -300,7 +300,7 @@ def _error_in(value: Any, status: int) -> ProviderError | None:
         return None
     inner = error if isinstance(error, dict) else value
     words, code = inner.get("message") or error or "an error without words", inner.get("code")
-    return ProviderError.from_status(status, f"koala: {_shown(words)}", code=None if code is None else _shown(code))
+    return ProviderError.from_status(status, _shown(words), code=None if code is None else _shown(code))
 
 
 def _shown(value: Any) -> str:
@@ -340,4 +340,4 @@ class Spoken(DecoderWrapper):
 
 
 def _no_text() -> UnexpectedContent:
-    return UnexpectedContent("koala's answer holds no text", status=200)
+    return UnexpectedContent("the answer holds no text", status=200)

@@ -99,7 +99,7 @@ class Answer:
     def parse_completion(self, value: Any) -> list[Event]:
         """Make events of a completion that came whole; of what is none the core asks `parse_error`."""
         if not isinstance(value, dict) or not _objects(value.get("choices")):
-            raise UnexpectedContent(f"{self._name}'s answer is JSON, but no completion", status=self._head.status)
+            raise UnexpectedContent("the answer is JSON, but not a completion", status=self._head.status)
         return self._parse_chunk(value)
 
     def _parse_choice(self, choice: dict[str, Any], events: list[Event]) -> None:
@@ -135,7 +135,7 @@ class Answer:
         Raises UnexpectedContent where nothing of an answer came before it.
         """
         if not self._begun:
-            raise UnexpectedContent(f"{self._name}'s answer ended without a choice", status=self._head.status)
+            raise UnexpectedContent("the answer ended without a choice", status=self._head.status)
         if finish.reason == "stop" and self._calls:
             finish = attrs.evolve(finish, reason="tool_calls")
         elif finish.reason == "stop" and self._refused:
@@ -274,7 +274,7 @@ def models_of(head: ResponseHead, body: bytes, name: str) -> list[Model]:
             raise typed(said_in(value) or {}, head, name)
         value = value.get("data", value) or []
     if not isinstance(value, list):
-        raise UnexpectedContent(f"{name}'s answer is JSON, but no list of models", status=head.status)
+        raise UnexpectedContent("the answer is JSON, but not a list of models", status=head.status)
     return [Model(model) for model in (_string(row.get("id")) for row in _objects(value)) if model]
 
 

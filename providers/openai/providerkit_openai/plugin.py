@@ -59,6 +59,7 @@ class OpenAI:
             name=self.dialect.name,
             url=self.dialect.url,
             default_base_url=self.dialect.base_url,
+            base_path=None if self.dialect.base_url else "/v1",
             default_model=self.dialect.default_model,
             supports=self.dialect.supports,
             api_key_env=self.dialect.api_key_env,
@@ -74,10 +75,7 @@ class OpenAI:
     def build_request(self, chat: Chat, model: Model, endpoint: Endpoint) -> Request:
         """Ask for the answer as a stream, unless `extra` says otherwise."""
         if not model.name:  # told only here: the models of a service without a default are listed, too
-            raise UnknownModel(
-                f"{self.dialect.name} has no default model; say model=, one of those that "
-                f"providerkit.provider({self.dialect.name!r}).models() lists"
-            )
+            raise UnknownModel(f"{self.dialect.name} has no default model")
         body = body_of(chat, model, self.dialect)
         url = endpoint.url("/chat/completions")
         return Request.json(url, body, self._headers(endpoint), stream=bool(body["stream"]))
@@ -116,5 +114,5 @@ class OpenAI:
         if endpoint.api_key is not None:
             return {"Authorization": f"Bearer {endpoint.api_key.reveal()}"}
         if not self.dialect.keyless and endpoint.base_url == self.dialect.base_url:
-            raise MissingAPIKey(f"{self.dialect.name} needs a key: pass api_key= or set {self.dialect.api_key_env}")
+            raise MissingAPIKey(f"{self.dialect.name} needs a key")
         return {}

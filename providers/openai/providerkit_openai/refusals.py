@@ -86,13 +86,13 @@ def typed(said: Mapping[str, Any], head: ResponseHead, name: str) -> ProviderErr
     """Make the error of its kind."""
     names = [str(word) for word in (said.get("code"), said.get("type")) if word not in (None, "")]
     words = _words(said) or "an error without words"
-    message, code = f"{name}: {words}", next(iter(names), None)
+    code = next(iter(names), None)
     kind = _kind(said, names)
     if kind is None:
-        error = ProviderError.from_status(_meant(head.status, names), message, code=code)
+        error = ProviderError.from_status(_meant(head.status, names), words, code=code)
     else:
-        error = kind(message, code=code)
-    error.status = head.status
+        error = kind(words, code=code)
+    error.status, error.provider = head.status, name
     error.request_id = head.request_id or _request_id(said, head)
     if isinstance(error, RateLimited):
         error.retry_after = _wait(head, words)

@@ -58,7 +58,7 @@ SHAPES = {
 async def test_an_error_is_typed_by_its_status_in_any_shape(name, status, kind):
     value, code = SHAPES[name]
     error = await refused(kind, status, value, Retry_After="9", x_request_id="req_7")
-    assert str(error) == "openai: no more"
+    assert str(error).startswith(f"openai: {status}: no more")
     assert (error.status, error.code, error.provider) == (status, code, "openai")
     assert (error.request_id, error.retry_after) == ("req_7", 9)
 
@@ -75,16 +75,16 @@ async def test_an_error_is_typed_by_its_status_in_any_shape(name, status, kind):
 )
 async def test_an_error_without_words_has_those_of_its_status(body, content_type):
     error = await refused(providerkit.ServerError, 502, body, content_type=content_type)
-    assert str(error) == "openai answered 502 Bad Gateway"
+    assert str(error) == "openai: 502: Bad Gateway"
 
 
 async def test_plain_text_is_the_words():
     error = await refused(providerkit.AuthenticationError, 401, b"who are you?\n", content_type="text/plain")
-    assert str(error) == "openai: who are you?"
+    assert str(error) == "openai: 401: who are you?"
 
 
 async def test_an_empty_error_is_one():
-    assert str(await refused(providerkit.BadRequest, 400, {"error": {}})) == "openai: an error without words"
+    assert str(await refused(providerkit.BadRequest, 400, {"error": {}})) == "openai: 400: an error without words"
 
 
 async def test_what_a_validator_says_names_the_fields():
@@ -95,21 +95,21 @@ async def test_what_a_validator_says_names_the_fields():
     ]
     error = await refused(providerkit.BadRequest, 422, {"object": "error", "message": {"detail": detail}})
     words = "body.stream_options: Extra inputs are not permitted; body.messages.0: Field required"
-    assert str(error) == f"openai: {words}"
+    assert str(error) == f"openai: 422: {words}"
 
 
 async def test_a_router_gives_the_words_of_the_service_behind_it():
     metadata = {"raw": "out of cheese", "provider_name": "Acme"}
     value = {"error": {"message": "Provider returned error", "code": 502, "metadata": metadata}}
     error = await refused(providerkit.ServerError, 502, value, x_generation_id="gen-7")
-    assert (str(error), error.request_id) == ("openai: Provider returned error: out of cheese", "gen-7")
+    assert (str(error), error.request_id) == ("openai: 502: Provider returned error: out of cheese", "gen-7")
 
 
 @pytest.mark.parametrize("metadata", [7, {"raw": 7}, {"raw": {"error": "x"}}, ["flagged_input"], "flagged_input"])
 async def test_an_error_may_hold_anything(metadata):
     value = {"error": {"message": "no more", "code": [1], "metadata": metadata, "request_id": 8}}
     error = await refused(providerkit.BadRequest, 400, value)
-    assert (str(error), error.code, error.request_id) == ("openai: no more", "[1]", None)
+    assert (str(error), error.code, error.request_id) == ("openai: 400: no more", "[1]", None)
 
 
 async def test_the_body_may_hold_the_name_of_the_request():
@@ -182,14 +182,14 @@ INSIDE = {
 @pytest.mark.parametrize("before", ["", TEXT], ids=["at once", "after text"])
 async def test_an_error_inside_an_answer_is_an_error_that_holds_the_text(name, before):
     error = await failed(providerkit.ServerError, http(before.encode() + INSIDE[name]))
-    assert (str(error), error.status) == ("openai: no more", 200)
+    assert (str(error), error.status) == ("openai: 200: no more", 200)
     assert error.partial == ("I think" if before else "")
 
 
 @pytest.mark.parametrize("data", ["no more", '"no more"', "{}", "null"])
 async def test_an_event_of_type_error_is_one_whatever_it_holds(data):
     error = await failed(providerkit.ProviderError, http(f"event: error\ndata: {data}\n\n".encode()))
-    assert str(error) == f"openai: {'no more' if 'no' in data else 'an error without words'}"
+    assert str(error) == f"openai: 200: {'no more' if 'no' in data else 'an error without words'}"
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ async def test_an_object_at_200_that_only_has_a_message_is_an_error():
     error = await failed(
         providerkit.ProviderError, http(b'{"message": "out of order"}', content_type="application/json")
     )
-    assert (str(error), error.status) == ("openai: out of order", 200)
+    assert (str(error), error.status) == ("openai: 200: out of order", 200)
 
 
 @pytest.mark.parametrize("nothing", [None, "", {}, False])

@@ -217,7 +217,9 @@ def test_what_a_service_can_not_serve_is_refused_before_anything_is_sent(mocked,
 
 
 async def test_a_service_asks_for_its_key_by_name(mocked):
-    with pytest.raises(providerkit.MissingAPIKey, match="openai needs a key: pass api_key= or set OPENAI_API_KEY"):
+    with pytest.raises(
+        providerkit.MissingAPIKey, match=r"openai needs a key; pass api_key=\.\.\. or set OPENAI_API_KEY"
+    ):
         await providerkit.run("hi", provider="openai")
     assert mocked.requests == {}
 

@@ -62,7 +62,7 @@ def test_a_service_has_an_address_and_a_key_unless_it_says_so(name):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in (*LOCAL, "openai-compatible")])
 async def test_a_service_that_needs_a_key_names_its_variable(name, mocked):
-    with pytest.raises(providerkit.MissingAPIKey, match=f"{name} needs a key: .* set {name.upper()}_API_KEY"):
+    with pytest.raises(providerkit.MissingAPIKey, match=f"{name} needs a key; .* set {name.upper()}_API_KEY"):
         await providerkit.run("hi", provider=name, model="m")
     assert mocked.requests == {}
 

@@ -127,5 +127,5 @@ def _error_in(value: object, status: int) -> ProviderError | None:
     match value:
         case {"error": {"message": str(words), **rest}}:
             code = rest.get("code")
-            return ProviderError.from_status(status, f"parrot: {words}", code=None if code is None else str(code))
+            return ProviderError.from_status(status, words, code=None if code is None else str(code))
     return None
