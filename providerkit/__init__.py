@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         UnsupportedFeature,
     )
     from .events import (
+        Answered,
         Attempt,
         Event,
         Finish,
@@ -85,7 +86,8 @@ _MODULES = {
     "ProviderError ProviderKitError QuotaExhausted RateLimited RunConsumed ServerError StreamError StreamMalformed "
     "StreamTruncated TimedOut TransportError UnexpectedContent UnknownExtension UnknownModel UnknownProvider "
     "UnmatchedRequest UnsupportedFeature",
-    "events": "Attempt Event Finish ProviderData ReasoningDelta Reply Restart TextDelta ToolCallDelta ToolResult Usage",
+    "events": "Answered Attempt Event Finish ProviderData ReasoningDelta Reply Restart TextDelta ToolCallDelta "
+    "ToolResult Usage",
     "extensions.player": "replay",
     "extensions.recorder": "record",
     "hookspecs": "Observer hookimpl hookspec",
@@ -103,6 +105,7 @@ _MODULES = {
 _HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 __all__ = [
+    "Answered",
     "Attempt",
     "AuthenticationError",
     "BadRequest",

@@ -141,6 +141,8 @@ class Exchange:
                     events = await answer.next()
                     if self._transcript.add(events):
                         watch.content()
+                if answer.finished:
+                    events = [*events[:-1], *self._transcript.make_ids(self._call.chat), events[-1]]
             if self._is_observed and events:
                 self._observers.tell("events", tuple(events))
             if answer.finished:

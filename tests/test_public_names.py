@@ -10,15 +10,15 @@ import pytest
 import providerkit
 
 NAMES = """
-Attempt AuthenticationError BadRequest ByContent CassetteError Chat Client Clock ConfigurationError ConnectError
-ContentFiltered ContextLengthExceeded Conversation Decoder DecoderWrapper Disconnected Endpoint Event EventStream
-Finish Headers ImagePart InvalidMessages InvalidOption JSONBody JSONLines JSONLinesDecoder Limits Message
+Answered Attempt AuthenticationError BadRequest ByContent CassetteError Chat Client Clock ConfigurationError
+ConnectError ContentFiltered ContextLengthExceeded Conversation Decoder DecoderWrapper Disconnected Endpoint Event
+EventStream Finish Headers ImagePart InvalidMessages InvalidOption JSONBody JSONLines JSONLinesDecoder Limits Message
 MissingAPIKey Model Models NotFound Observer Overloaded Part PluginError Provider ProviderData ProviderError
 ProviderInfo ProviderKitError QuotaExhausted RateLimited ReasoningDelta Reply Request Response ResponseHead Restart
-Retry Route Run RunConsumed SSEDecoder Secret ServerError ServerSentEvent StreamError StreamMalformed
-StreamTruncated TextDelta TextPart TimedOut Timeouts Tool ToolCall ToolCallDelta ToolResult Transport
-TransportError UnexpectedContent UnknownExtension UnknownModel UnknownProvider UnmatchedRequest UnsupportedFeature
-Usage __version__ activate hookimpl hookspec loads pause_clocks provider providers record replay run sandbox
+Retry Route Run RunConsumed SSEDecoder Secret ServerError ServerSentEvent StreamError StreamMalformed StreamTruncated
+TextDelta TextPart TimedOut Timeouts Tool ToolCall ToolCallDelta ToolResult Transport TransportError UnexpectedContent
+UnknownExtension UnknownModel UnknownProvider UnmatchedRequest UnsupportedFeature Usage __version__ activate hookimpl
+hookspec loads pause_clocks provider providers record replay run sandbox
 """.split()  # noqa: SIM905 - a list would be a screen long
 
 

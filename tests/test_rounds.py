@@ -103,6 +103,24 @@ async def test_the_next_send_remembers_the_tools():
         assert [message["role"] for message in rome.asked(2)] == ["user", "assistant", "tool", "assistant", "user"]
 
 
+async def test_ids_that_the_wire_leaves_out_are_unique_in_all_rounds_and_sends():
+    """The message that answers a call names it, and strict services refuse an id that comes twice."""
+    function = {"name": "weather", "arguments": '{"city": "Rome"}'}
+    calls = [{"index": index, "function": function} for index in (0, 1)]
+    unnamed = faults.says(*answer({"tool_calls": calls}, reason="tool_calls"))
+    async with talk(unnamed, unnamed, says("Sunny."), unnamed, says("Still sunny.")) as rome:
+        events = [event async for event in rome.chat.send("?").events()]
+        await rome.chat.send("And now?")
+        sent = rome.asked(4)
+    called = [call["id"] for message in sent for call in message.get("tool_calls", ())]
+    assert called == ["call_0", "call_1", "call_2", "call_3", "call_4", "call_5"]
+    assert [message["tool_call_id"] for message in sent if message["role"] == "tool"] == called
+    results = [event for event in events if isinstance(event, ToolResult)]
+    assert [result.call.id for result in results] == called[:4]
+    named = {event.id for event in events if isinstance(event, providerkit.ToolCallDelta) and event.id}
+    assert named == set(called[:4])
+
+
 async def test_events_show_the_rounds_and_one_finish():
     async with talk(asks(ROME, ("fails", '{"city": "x"}')), says("Sunny.")) as rome:
         events = [event async for event in rome.chat.send("?").events()]
