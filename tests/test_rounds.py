@@ -165,6 +165,27 @@ async def test_the_model_is_told_what_comes_of_its_call(call: tuple[str, str], t
         assert rome.asked(1)[-1]["content"].startswith(told)
 
 
+@pytest.mark.parametrize("nothing", ["", "null", " "])
+async def test_a_tool_without_parameters_is_run_whatever_stands_for_none(nothing: str):
+    def now() -> str:
+        return "noon"
+
+    async with talk(asks(("now", nothing)), says("Noon."), tools=[Tool.from_function(now)]) as clock:
+        await clock.chat.send("?")
+        assert clock.asked(1)[-1]["content"] == "noon"
+
+
+async def test_an_answer_without_text_and_calls_is_no_turn():
+    """Services refuse an assistant's message that is empty, and with it all that is asked later."""
+    thoughts = faults.says(*answer({"reasoning_content": "Let me see"}, reason="length"))
+    async with talk(thoughts, says("Hello.")) as chat:
+        reply = await chat.chat.send("hi")
+        assert (reply.text, reply.reasoning, reply.finish_reason) == ("", "Let me see", "length")
+        assert chat.chat.messages == (Message("user", "hi"),)
+        await chat.chat.send("and now?")
+        assert [turn.text for turn in chat.chat.messages] == ["hi", "and now?", "Hello."]
+
+
 @pytest.mark.parametrize(("rounds", "requests"), [(0, 1), (1, 2), (3, 4)])
 async def test_after_so_many_rounds_the_calls_are_the_callers(rounds: int, requests: int):
     async with talk(asks(ROME)) as rome:
