@@ -171,7 +171,9 @@ class ProviderError(ProviderKitError):
     `status` is the HTTP status (200 where the refusal came inside an answer), `code` the
     provider's own word for it, `request_id` the provider's name for the request,
     `retry_after` the seconds it asks to wait, `should_retry` whether it says that trying
-    again may help, `provider` its name; each None where unknown.
+    again may help, `provider` its name; each None where unknown. A plugin that reads when
+    to try again, not how long to wait, sets `retry_at` (seconds since 1970), and the core
+    makes `retry_after` of it.
     """
 
     def __init__(
@@ -184,6 +186,7 @@ class ProviderError(ProviderKitError):
         retry_after: float | None = None,
         should_retry: bool | None = None,
         provider: str | None = None,
+        retry_at: float | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -192,6 +195,7 @@ class ProviderError(ProviderKitError):
         self.retry_after = retry_after
         self.should_retry = should_retry
         self.provider = provider
+        self.retry_at = retry_at
 
     @classmethod
     def from_status(cls, status: int, message: str, *, code: str | None = None) -> ProviderError:

@@ -407,7 +407,7 @@ def _completed(error: ProviderKitError, call: Call, head: ResponseHead) -> Provi
         error.provider = error.provider or call.hooks.info.name
         error.request_id = error.request_id or head.request_id
         if error.retry_after is None:
-            error.retry_after = retry_after(head.headers, time.time())
+            error.retry_after = retry_after(head.headers, time.time(), error.retry_at)
         if error.should_retry is None:
             error.should_retry = _SHOULD_RETRY.get(head.headers.get("x-should-retry", ""))
     return error

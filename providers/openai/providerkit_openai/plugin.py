@@ -86,7 +86,8 @@ class OpenAI:
     def parse_stream(self, head: ResponseHead) -> Decoder:
         """Take a stream, or a whole completion where the server gives one."""
         answer = Answer(head, self.dialect.name)
-        stream = EventStream(answer.parse_event, end=None if self.dialect.finishes else Finish("stop"))
+        end = None if self.dialect.finishes else Finish("stop")
+        stream = EventStream(answer.parse_event, end=end, done=None)  # the answer knows the mark: usage may follow
         return Completed(ByContent(head, stream=stream, body=JSONBody(answer.parse_completion)), answer)
 
     @hookimpl
