@@ -15,6 +15,7 @@ from providerkit import (
     Endpoint,
     EventStream,
     Finish,
+    InvalidOption,
     JSONBody,
     MissingAPIKey,
     Model,
@@ -43,7 +44,9 @@ OPENAI = Dialect(
     supports=SEEING,
     thinkers=("gpt-5", "o1", "o3", "o4"),
     max_tokens="max_completion_tokens",
+    call_ids=r"(?s).{1,40}",
 )
+PATH = "/chat/completions"
 
 
 class OpenAI:
@@ -79,8 +82,7 @@ class OpenAI:
                 f"providerkit.provider({self.dialect.name!r}).models() lists"
             )
         body = body_of(chat, model, self.dialect)
-        url = endpoint.url("/chat/completions")
-        return Request.json(url, body, self._headers(endpoint), stream=bool(body["stream"]))
+        return Request.json(_url(endpoint, PATH), body, self._headers(endpoint), stream=bool(body["stream"]))
 
     @hookimpl
     def parse_stream(self, head: ResponseHead) -> Decoder:
@@ -98,7 +100,7 @@ class OpenAI:
     @hookimpl
     def build_models_request(self, endpoint: Endpoint) -> Request:
         """Ask for the models."""
-        return Request("GET", endpoint.url("/models"), self._headers(endpoint), stream=False)
+        return Request("GET", _url(endpoint, "/models"), self._headers(endpoint), stream=False)
 
     @hookimpl
     def parse_models(self, head: ResponseHead, body: bytes) -> list[Model]:
@@ -119,3 +121,13 @@ class OpenAI:
         if not self.dialect.keyless and endpoint.base_url == self.dialect.base_url:
             raise MissingAPIKey(f"{self.dialect.name} needs a key: pass api_key= or set {self.dialect.api_key_env}")
         return {}
+
+
+def _url(endpoint: Endpoint, path: str) -> str:
+    """Add a path to the base URL; raises InvalidOption if somebody has done so already."""
+    if endpoint.base_url.lower().endswith(PATH):
+        raise InvalidOption(
+            f"base_url ends in {PATH!r}, which is added to it; leave that out, so that it ends as in '/v1'",
+            option="base_url",
+        )
+    return endpoint.url(path)
