@@ -76,8 +76,9 @@ async def test_an_error_is_typed_by_its_status_in_any_shape(name, status, kind):
         (b"<h1>Bad</h1>", "text/html"),
         (b"", "text/plain"),
         (b"{}", "text/plain"),
+        (b"5", "application/json"),
     ],
-    ids=["truncated", "html", "empty", "an empty object"],
+    ids=["truncated", "html", "empty", "an empty object", "a number"],
 )
 async def test_an_error_without_words_has_those_of_its_status(body, content_type):
     error = await refused(providerkit.ServerError, 502, body, content_type=content_type)
@@ -300,7 +301,13 @@ async def test_what_says_that_all_is_well_is_no_error(fine):
 
 
 @pytest.mark.parametrize(
-    "broken", [b'data: {"id":"c"\n\n', b'data: {"id":"c"\n\n' + TEXT.encode(), b'data: {"a\n\n' * 2]
+    "broken",
+    [
+        b'data: {"id":"c"{"type":"note"}\n\n',
+        b'data: {"id":"c"\n\n',
+        b'data: {"id":"c"\n\n' + TEXT.encode(),
+        b'data: {"a\n\n' * 2,
+    ],
 )
 async def test_a_broken_event_that_nothing_explains_is_malformed(broken):
     for body in (TEXT.encode() * 2 + broken, TEXT.encode() * 2 + broken + b"data: [DONE]\n\n"):
