@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         UnsupportedFeature,
     )
     from .events import (
+        Answered,
         Attempt,
         Event,
         Finish,
@@ -88,7 +89,8 @@ _MODULES = {
     "PluginError ProviderError ProviderKitError QuotaExhausted RateLimited RunConsumed ServerError StreamError "
     "StreamMalformed StreamTruncated TimedOut TransportError UnexpectedContent UnknownExtension UnknownModel "
     "UnknownProvider UnmatchedRequest UnsupportedFeature",
-    "events": "Attempt Event Finish ProviderData ReasoningDelta Reply Restart TextDelta ToolCallDelta ToolResult Usage",
+    "events": "Answered Attempt Event Finish ProviderData ReasoningDelta Reply Restart TextDelta ToolCallDelta "
+    "ToolResult Usage",
     "extensions.player": "replay",
     "extensions.recorder": "record",
     "hookspecs": "Observer hookimpl hookspec",
@@ -107,6 +109,7 @@ _MODULES = {
 _HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 __all__ = [
+    "Answered",
     "Argument",
     "Attempt",
     "AuthenticationError",

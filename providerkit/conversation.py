@@ -38,9 +38,9 @@ class Conversation:
         """Ask with all that was said before; `options` are those of `run`, for this send alone.
 
         `message` may be several, as in `run`. The history is read when the Run starts, and
-        grows by all turns when it has finished; a Run that fails or is abandoned leaves it
-        as it was. Starting a second one while one runs raises RunConsumed; an unknown option
-        is a TypeError.
+        grows by all turns when it has finished; an answer without text and tool calls is not
+        a turn. A Run that fails or is abandoned leaves it as it was. Starting a second one
+        while one runs raises RunConsumed; an unknown option is a TypeError.
 
         Tools that were made of functions are run where the model asks for them, those of one
         answer side by side, and it is asked again with what they said: at most `rounds`
@@ -102,7 +102,7 @@ class Conversation:
         self._running = run
 
     def _commit(self, run: Run) -> None:
-        self._messages += run._turns
+        self._messages += (turn for turn in run._turns if turn.role != "assistant" or turn.text or turn.tool_calls)
 
     def _release(self, run: Run) -> None:
         if self._running is run:

@@ -380,8 +380,10 @@ class ProviderError(ProviderKitError):
     again may help, `provider` its name, `url` the address that was asked, without what may
     be secret in it, `missing_path` what the base URL seems to lack, such as "/v1"; each None
     where unknown. A `retry_after` that is not a finite number, as a plugin may copy it from
-    a body, is None; one below 0 is 0. The message begins with provider and status, and names
-    the address if it may be the wrong one.
+    a body, is None; one below 0 is 0. A plugin that reads when to try again, not how long to
+    wait, sets `retry_at` (seconds since 1970), and the core makes `retry_after` of it. The
+    message begins with provider and status, and names the address if it may be the wrong
+    one.
 
     >>> print(ProviderError("slow down", provider="koala", status=429))
     koala: 429: slow down
@@ -398,6 +400,7 @@ class ProviderError(ProviderKitError):
         provider: str | None = None,
         url: str | None = None,
         missing_path: str | None = None,
+        retry_at: float | None = None,
     ) -> None:
         super().__init__(*message)
         self.status = status
@@ -408,6 +411,7 @@ class ProviderError(ProviderKitError):
         self.provider = provider
         self.url = url
         self.missing_path = missing_path
+        self.retry_at = retry_at
 
     def parts(self) -> Iterator[Any]:
         """Yield provider and status, the message, and the address if it may be the wrong one."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from io import StringIO
+from itertools import count
 from sys import getsizeof
 from typing import Any, TypeAlias
 
 import attrs
 
 from .errors import ProviderKitError, is_finite_number
-from .messages import Message, ToolCall
+from .messages import Chat, Message, ToolCall
 
 
 @attrs.frozen
@@ -38,7 +39,8 @@ class ToolCallDelta:
     """Carry a piece of a tool call.
 
     Pieces with the same `index` (counted from 0) belong to one call; `id` and `name` are
-    empty in pieces that do not repeat them, `arguments` is a fragment of JSON text.
+    empty in pieces that do not repeat them, `arguments` is a fragment of JSON text. A call
+    that ends without an id is given one by the core, unique within the chat.
     """
 
     index: int
@@ -87,6 +89,18 @@ class Usage:
 
 def _sum(one: int | None, other: int | None) -> int | None:
     return one if other is None else other if one is None else one + other
+
+
+@attrs.frozen
+class Answered:
+    """The model that answers, as the wire names it, and the wire's `id` of the answer; None where it does not say.
+
+    It may be another one than the model that was asked for: a router picks one, an alias
+    stands for one. The last one counts.
+    """
+
+    model: str | None = None
+    id: str | None = None
 
 
 @attrs.frozen
@@ -139,7 +153,9 @@ class Restart:
     error: ProviderKitError
 
 
-Event: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | Usage | ProviderData | ToolResult | Restart | Finish
+Event: TypeAlias = (
+    TextDelta | ReasoningDelta | ToolCallDelta | Usage | Answered | ProviderData | ToolResult | Restart | Finish
+)
 
 
 def has_content(event: Event) -> bool:
@@ -193,9 +209,10 @@ class Reply:
     While the answer still comes, and where it broke, this is what has come so far and
     `finish_reason` is None; otherwise that is the reason of the Finish, and `proven` says
     whether the wire showed the end. `usage` and `request_id` are None where the provider
-    did not say; `provider` and `model` are those that answered, `attempts` all that were
-    asked, in order. If tools were run, the rest is the last answer's, while `usage` is the
-    sum over all rounds and `attempts` has those of every round.
+    did not say; `provider` and `model` are those that answered (the model that was asked
+    for, if the wire does not say which one answers), `attempts` all that were asked, in
+    order. If tools were run, the rest is the last answer's, while `usage` is the sum over
+    all rounds and `attempts` has those of every round.
     """
 
     text: str = ""
@@ -298,6 +315,8 @@ class Transcript:
                 content = True
             elif isinstance(event, Usage):
                 self._usage = event
+            elif isinstance(event, Answered):
+                self.model = event.model or self.model
             elif isinstance(event, Finish):
                 if self._finish is not None or event is not events[-1]:
                     raise TypeError("a decoder gave a Finish that is not its last event")
@@ -312,6 +331,21 @@ class Transcript:
         call.id = call.id or delta.id
         call.name = call.name or delta.name
         call.arguments.write(delta.arguments)
+
+    def make_ids(self, chat: Chat) -> list[Event]:
+        """Give each call without an id one that no other call of the chat has; return the events that say so.
+
+        The ids are counted, not drawn, so that a recorded chat can be replayed.
+        """
+        unnamed = [(index, call) for index, call in sorted(self._tool_calls.items()) if not call.id]
+        if not unnamed:
+            return []
+        taken = {call.id for message in chat.messages for call in message.tool_calls}
+        taken |= {call.id for call in self._tool_calls.values()}
+        free = (name for name in map("call_{}".format, count()) if name not in taken)
+        for _, call in unnamed:
+            call.id = next(free)
+        return [ToolCallDelta(index, call.id) for index, call in unnamed]
 
     def reply(self) -> Reply:
         """Join what has come so far."""

@@ -168,6 +168,8 @@ class Exchange:
                         watch.content()
                     elif not self._transcript.has_content:
                         self._weigh(events)
+                if answer.finish:
+                    events = [*events[:-1], *self._transcript.make_ids(self._call.chat), events[-1]]
             if self._is_observed and events:
                 self._observers.tell("events", tuple(events))
             if answer.finish:
@@ -490,7 +492,7 @@ def _completed(error: ProviderKitError, call: Call, head: ResponseHead) -> Provi
         error.provider = error.provider or call.hooks.info.name
         error.request_id = error.request_id or head.request_id
         if error.retry_after is None:
-            error.retry_after = retry_after(head.headers, time.time())
+            error.retry_after = retry_after(head.headers, time.time(), error.retry_at)
         if error.should_retry is None:
             error.should_retry = _SHOULD_RETRY.get(head.headers.get("x-should-retry", ""))
     return error

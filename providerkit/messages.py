@@ -146,7 +146,7 @@ class ToolCall:
 
     @property
     def parsed(self) -> dict[str, Any]:
-        """Give the arguments by name; none where the model wrote nothing.
+        """Return the arguments by name; none if the model wrote nothing, or `null`.
 
         Raises StreamMalformed where they are no JSON object: models do err, and an answer
         that was cut short by `max_tokens` may hold but the beginning of one.
@@ -159,7 +159,7 @@ class ToolCall:
         except orjson.JSONDecodeError as error:
             arguments, fault = None, str(error)
         else:
-            fault = f"it is {type(arguments).__name__}"
+            arguments, fault = {} if arguments is None else arguments, f"it is {type(arguments).__name__}"
         if not isinstance(arguments, dict):
             raise StreamMalformed(
                 f"the model's arguments for the tool {self.name!r} are no JSON object: {self.arguments[:60]!r}: {fault}"
@@ -270,18 +270,18 @@ def _parse_message(index: int, item: object) -> Message:
 def _from_mapping(item: object) -> Message:
     if not isinstance(item, Mapping):
         raise InvalidMessages(f"it is {type(item).__name__}, not a Message or a mapping with role and content")
-    unread = [key for key, value in item.items() if key not in _READ and value]
+    unread = [key for key, value in item.items() if key not in (_READ | _DUMPED) and value]
     if unread:
         raise InvalidMessages(f"no field {unread[0]!r} is known; a message has {', '.join(sorted(_READ))}")
     if item.get("role") is None:
         raise InvalidMessages(f"it has no role; give one of {', '.join(ROLES)}")
     tool_calls = tuple(_parse_tool_call(call) for call in _items(item.get("tool_calls")))
-    content = item.get("content")
-    if content is None and not tool_calls:
+    was_answered = item["role"] == "assistant" and "content" in item  # by nothing: all tokens went into thinking, say
+    if item.get("content") is None and not (tool_calls or item.get("refusal") or was_answered):
         raise InvalidMessages("it has no content")
     return Message(
         "system" if item["role"] == "developer" else item["role"],
-        _parse_content(content),
+        _parse_content(item.get("content"), item.get("refusal")),
         tool_calls=tool_calls,
         tool_call_id=item.get("tool_call_id"),
         name=item.get("name"),
@@ -289,19 +289,26 @@ def _from_mapping(item: object) -> Message:
 
 
 _READ = frozenset({"role", "content", "tool_calls", "tool_call_id", "name"})
+_DUMPED = frozenset({"refusal", "annotations"})  # of an assistant's message, as OpenAI gives it
 
 
-def _parse_content(content: object) -> Any:
-    if content is None:
-        return ""
+def _parse_content(content: object, refusal: object) -> Any:
+    """Read the content; a refusal is text, as it is in the Reply of the same answer."""
     if isinstance(content, (list, tuple)):
-        return tuple(part if isinstance(part, Part) else _parse_part(part) for part in content)
-    return content
+        content = tuple(part if isinstance(part, Part) else _parse_part(part) for part in content)
+    if not refusal:
+        return "" if content is None else content
+    if not content:
+        return refusal
+    parts = content if isinstance(content, tuple) else (TextPart(content),)
+    return (*parts, TextPart(refusal))
 
 
 def _parse_part(part: object) -> Part:
     match part:
         case {"type": "text", "text": text, **others} if not any(others.values()):
+            return TextPart(text)
+        case {"type": "refusal", "refusal": text}:
             return TextPart(text)
         case {"type": "image_url", "image_url": {"url": str(url), **others}, **more} if not any(more.values()):
             detail: Any = others.pop("detail", None)
@@ -319,6 +326,8 @@ def _parse_tool_call(call: object) -> ToolCall:
             return call
         case {"id": str(id), "function": {"name": str(name), "arguments": str(arguments)}}:
             return ToolCall(id, name, arguments)
+        case {"id": str(id), "function": {"name": str(name), "arguments": (dict() | None) as arguments}}:
+            return ToolCall(id, name, "" if arguments is None else orjson.dumps(arguments).decode())
     raise InvalidMessages(
         'a tool call is not {"id": ..., "type": "function", "function": {"name": ..., "arguments": "{...}"}}'
     )

@@ -377,17 +377,17 @@ class Health:
         return self._budgets.setdefault(host, Budget()).spend(error)
 
 
-def retry_after(headers: Headers, now: float) -> float | None:
+def retry_after(headers: Headers, now: float, until: float | None = None) -> float | None:
     """Read how many seconds a provider asks to wait, never less than 0; None where it does not say.
 
     `retry-after-ms` wins over Retry-After as seconds, as a float, or as an HTTP date
-    (RFC 9110, section 10.2.3), which is held against the answer's own Date, else against
-    `now` (seconds since 1970).
+    (RFC 9110, section 10.2.3). A date, or the moment `until` which something else has said,
+    is held against the answer's own Date, else against `now` (both in seconds since 1970).
     """
     for text, unit in ((headers.get("retry-after-ms"), 0.001), (headers.get("retry-after"), 1.0)):
         if text is not None and (seconds := _number(text)) is not None:
             return max(0.0, seconds * unit)
-    moment = _date(headers.get("retry-after"))
+    moment = _date(headers.get("retry-after")) or until
     if moment is None:
         return None
     return max(0.0, moment - (_date(headers.get("date")) or now))

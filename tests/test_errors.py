@@ -62,6 +62,7 @@ FIELDS = {
         "code": "teapot",
         "request_id": "r1",
         "retry_after": 1.5,
+        "retry_at": 7.0,
         "should_retry": False,
         "provider": "koala",
         "url": "https://koala.example/chat",

@@ -10,7 +10,9 @@ import attrs
 import pytest
 
 from providerkit import (
+    Answered,
     Attempt,
+    Chat,
     Finish,
     Message,
     ProviderData,
@@ -46,6 +48,29 @@ def test_a_reply_joins_all_events():
         request_id="r1",
         attempts=(attempt,),
     )
+
+
+def test_the_model_of_a_reply_is_the_one_that_answered():
+    """And the one that was asked for, if the wire names none."""
+    transcript = Transcript()
+    transcript.begin("koala", "auto")
+    models = [transcript.reply().model]
+    for event in (Answered(id="a-1"), Answered("grey"), Answered(model="brown", id="a-1"), Answered()):
+        transcript.add([event])
+        models.append(transcript.reply().model)
+    assert models == ["auto", "auto", "grey", "brown", "brown"]
+    transcript.begin("koala", "auto")
+    assert transcript.reply() == Reply(provider="koala", model="auto")
+
+
+def test_ids_that_a_wire_leaves_out_are_made_unique_within_the_chat():
+    said = Message("assistant", "", tool_calls=[ToolCall("call_0", "f", "{}"), ToolCall("call_2", "f", "{}")])
+    transcript = Transcript()
+    transcript.add([ToolCallDelta(2), ToolCallDelta(1, "call_3"), ToolCallDelta(0)])
+    chat = Chat((Message("user", "?"), said))
+    assert transcript.make_ids(chat) == [ToolCallDelta(0, "call_1"), ToolCallDelta(2, "call_4")]
+    assert [call.id for call in transcript.reply().tool_calls] == ["call_1", "call_3", "call_4"]
+    assert transcript.make_ids(chat) == []
 
 
 def test_a_reply_may_be_asked_for_before_the_end():
@@ -164,7 +189,7 @@ def test_text_is_kept_to_the_letter(text):
         ([], False),
         ([TextDelta("")], False),
         ([ReasoningDelta("")], False),
-        ([Usage(1, 2), ProviderData(1), Finish("stop")], False),
+        ([Usage(1, 2), Answered("grey"), ProviderData(1), Finish("stop")], False),
         ([TextDelta("a")], True),
         ([ReasoningDelta("a")], True),
         ([ToolCallDelta(0)], True),
@@ -183,7 +208,16 @@ def test_the_message_of_a_reply_goes_on_the_history():
 
 @pytest.mark.parametrize(
     "value",
-    [TextDelta("a"), ReasoningDelta("a"), ToolCallDelta(0), Usage(), ProviderData(1), Finish("stop"), Reply()],
+    [
+        TextDelta("a"),
+        ReasoningDelta("a"),
+        ToolCallDelta(0),
+        Usage(),
+        Answered(),
+        ProviderData(1),
+        Finish("stop"),
+        Reply(),
+    ],
     ids=lambda value: type(value).__name__,
 )
 def test_values_are_frozen_and_equal_by_what_they_hold(value):

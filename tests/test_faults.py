@@ -448,11 +448,11 @@ async def test_text_that_splits_lines_elsewhere_is_text():
         (tool_call("{oops"), [ToolCall("call-0", "weather", "{oops")]),
         (
             [{"tool_calls": [{"id": "call-0", "function": {"arguments": None}}, {"function": {"name": "late"}}]}],
-            [ToolCall("call-0", "", ""), ToolCall("", "late", "")],
+            [ToolCall("call-0", "", ""), ToolCall("call_0", "late", "")],
         ),
         (
             [{"tool_calls": [{"index": 0, "id": "", "function": {"name": "weather", "arguments": {"a": 1}}}]}],
-            [ToolCall("", "weather", '{"a": 1}')],
+            [ToolCall("call_0", "weather", '{"a": 1}')],
         ),
     ],
     ids=["split", "two", "two in another order", "invalid JSON", "no index, no arguments", "an object"],

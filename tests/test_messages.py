@@ -28,6 +28,15 @@ from providerkit.messages import FEATURES, OPTIONS, parse_messages
 HI = Message("user", "hi")
 CALL = ToolCall("1", "f", "{}")
 WIRE_CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+DUMPED = {  # openai-python 3.54: ChatCompletionMessage.model_dump()
+    "role": "assistant",
+    "content": None,
+    "refusal": None,
+    "annotations": None,
+    "audio": None,
+    "function_call": None,
+    "tool_calls": None,
+}
 PICTURE = ImagePart("https://a/b.png", detail="high")
 
 
@@ -43,6 +52,29 @@ PICTURE = ImagePart("https://a/b.png", detail="high")
         pytest.param([MappingProxyType({"role": "user", "content": "hi"})], [HI], id="any mapping"),
         pytest.param([{"role": "developer", "content": "x"}], [Message("system", "x")], id="developer"),
         pytest.param([{"role": "user", "content": "hi", "refusal": None, "audio": None}], [HI], id="fields left empty"),
+        *[
+            pytest.param([DUMPED | fields], [Message("assistant", content)], id=f"OpenAI's own, dumped: {name}")
+            for name, fields, content in [
+                ("a refusal", {"refusal": "No."}, "No."),
+                ("a refusal after text", {"content": "Hm.", "refusal": "No."}, [TextPart("Hm."), TextPart("No.")]),
+                ("text", {"content": "hi"}, "hi"),
+                ("citations", {"content": "hi", "annotations": [{"type": "url_citation"}]}, "hi"),
+                ("nothing", {}, ""),
+                (
+                    "parts",
+                    {"content": [{"type": "refusal", "refusal": "No."}], "refusal": "Never."},
+                    [TextPart("No."), TextPart("Never.")],
+                ),
+            ]
+        ],
+        *[
+            pytest.param(
+                [{"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": given}}]}],
+                [Message("assistant", "", tool_calls=[ToolCall("1", "f", text)])],
+                id=f"arguments that are {given}",
+            )
+            for given, text in [(None, ""), ({"a": 1}, '{"a":1}')]
+        ],
         pytest.param([{"role": "user", "content": "hi", "name": "Bo"}], [Message("user", "hi", name="Bo")], id="name"),
         pytest.param(
             [{"role": "assistant", "content": None, "tool_calls": [WIRE_CALL]}],
@@ -153,6 +185,9 @@ def test_what_is_no_chat_is_refused(prompt, said):
         ({"role": "user", "content": "x", "name": 5}, "name is int, not a string"),
         ({"role": "tool", "content": "x", "tool_call_id": 5}, "tool_call_id is int, not a string"),
         ({"role": "user", "content": "x", "nmae": "Bo"}, "no field 'nmae' is known; a message has content, name, role"),
+        ({"role": "assistant", "content": None, "refusal": 5}, "the content is int"),
+        ({"role": "assistant", "content": "x", "refusal": 5}, "a text part is int"),
+        ({"role": "assistant"}, "it has no content"),
         ({"role": "assistant", "tool_calls": 5}, 'a tool call is not {"id": ...'),
         ({"role": "assistant", "tool_calls": "x"}, 'a tool call is not {"id": ...'),
         ({"role": "assistant", "tool_calls": WIRE_CALL | {"id": 5}}, 'a tool call is not {"id": ...'),
@@ -365,7 +400,13 @@ def test_values_are_frozen(value):
 
 @pytest.mark.parametrize(
     ("written", "parsed"),
-    [('{"city": "Rome", "days": [1, null]}', {"city": "Rome", "days": [1, None]}), ("{}", {}), ("", {}), (" \n", {})],
+    [
+        ('{"city": "Rome", "days": [1, null]}', {"city": "Rome", "days": [1, None]}),
+        ("{}", {}),
+        ("", {}),
+        (" \n", {}),
+        ("null", {}),
+    ],
 )
 def test_the_arguments_of_a_call_are_parsed(written, parsed):
     assert ToolCall("1", "weather", written).parsed == parsed
@@ -376,7 +417,7 @@ def test_the_arguments_of_a_call_are_parsed(written, parsed):
     [
         ('{"city": "Ro', "unexpected end of data"),
         ("[1]", "it is list"),
-        ("null", "it is NoneType"),
+        ("0", "it is int"),
         ("Rome", "unexpected"),
     ],
 )

@@ -213,6 +213,22 @@ def test_retry_after_is_read_in_all_its_forms(headers, seconds):
     assert retry_after(Headers(headers), NOW) == seconds
 
 
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, 120),
+        ({"Date": "Sun, 06 Nov 1994 08:49:07 GMT"}, 150),
+        ({"Retry-After": "7"}, 7),
+        ({"Retry-After": "soon"}, 120),
+        ({"Retry-After": "Sun, 06 Nov 1994 08:49:47 GMT"}, 10),
+        ({"Date": "Sun, 06 Nov 1994 09:49:07 GMT"}, 0),
+    ],
+    ids=str,
+)
+def test_a_moment_that_a_provider_has_read_is_as_good_as_a_date(headers, seconds):
+    assert retry_after(Headers(headers), NOW, NOW + 120) == seconds
+
+
 @unhurried
 @given(st.dictionaries(st.sampled_from(["Retry-After", "Retry-After-Ms", "Date"]), st.text() | st.datetimes().map(str)))
 def test_retry_after_makes_a_wait_of_no_header_that_has_none(headers):

@@ -10,7 +10,7 @@ import pytest
 import providerkit
 
 NAMES = """
-Argument Attempt AuthenticationError BadRequest ByContent CassetteError Chat Client Clock ConfigurationError
+Answered Argument Attempt AuthenticationError BadRequest ByContent CassetteError Chat Client Clock ConfigurationError
 ConnectError ContentFiltered ContextLengthExceeded Conversation Decoder DecoderWrapper Disconnected Endpoint Event
 EventStream Finish Headers ImagePart InvalidMessages InvalidOption JSONBody JSONLines JSONLinesDecoder Limits Mask
 Message MissingAPIKey Model Models NotFound Observer Overloaded Part Phrase PluginError Provider ProviderData

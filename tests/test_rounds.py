@@ -106,6 +106,24 @@ async def test_the_next_send_remembers_the_tools():
         assert [message["role"] for message in rome.asked(2)] == ["user", "assistant", "tool", "assistant", "user"]
 
 
+async def test_ids_that_the_wire_leaves_out_are_unique_in_all_rounds_and_sends():
+    """The message that answers a call names it, and strict services refuse an id that comes twice."""
+    function = {"name": "weather", "arguments": '{"city": "Rome"}'}
+    calls = [{"index": index, "function": function} for index in (0, 1)]
+    unnamed = faults.says(*answer({"tool_calls": calls}, reason="tool_calls"))
+    async with talk(unnamed, unnamed, says("Sunny."), unnamed, says("Still sunny.")) as rome:
+        events = [event async for event in rome.chat.send("?").events()]
+        await rome.chat.send("And now?")
+        sent = rome.asked(4)
+    called = [call["id"] for message in sent for call in message.get("tool_calls", ())]
+    assert called == ["call_0", "call_1", "call_2", "call_3", "call_4", "call_5"]
+    assert [message["tool_call_id"] for message in sent if message["role"] == "tool"] == called
+    results = [event for event in events if isinstance(event, ToolResult)]
+    assert [result.call.id for result in results] == called[:4]
+    named = {event.id for event in events if isinstance(event, providerkit.ToolCallDelta) and event.id}
+    assert named == set(called[:4])
+
+
 async def test_events_show_the_rounds_and_one_finish():
     async with talk(asks(ROME, ("fails", '{"city": "x"}')), says("Sunny.")) as rome:
         events = [event async for event in rome.chat.send("?").events()]
@@ -148,6 +166,27 @@ async def test_the_model_is_told_what_comes_of_its_call(call: tuple[str, str], t
     async with talk(asks(call), says("I see.")) as rome:
         assert (await rome.chat.send("?")).text == "I see."
         assert rome.asked(1)[-1]["content"].startswith(told)
+
+
+@pytest.mark.parametrize("nothing", ["", "null", " "])
+async def test_a_tool_without_parameters_is_run_whatever_stands_for_none(nothing: str):
+    def now() -> str:
+        return "noon"
+
+    async with talk(asks(("now", nothing)), says("Noon."), tools=[Tool.from_function(now)]) as clock:
+        await clock.chat.send("?")
+        assert clock.asked(1)[-1]["content"] == "noon"
+
+
+async def test_an_answer_without_text_and_calls_is_no_turn():
+    """Services refuse an assistant's message that is empty, and with it all that is asked later."""
+    thoughts = faults.says(*answer({"reasoning_content": "Let me see"}, reason="length"))
+    async with talk(thoughts, says("Hello.")) as chat:
+        reply = await chat.chat.send("hi")
+        assert (reply.text, reply.reasoning, reply.finish_reason) == ("", "Let me see", "length")
+        assert chat.chat.messages == (Message("user", "hi"),)
+        await chat.chat.send("and now?")
+        assert [turn.text for turn in chat.chat.messages] == ["hi", "and now?", "Hello."]
 
 
 @pytest.mark.parametrize(("rounds", "requests"), [(0, 1), (1, 2), (3, 4)])

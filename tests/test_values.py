@@ -9,6 +9,8 @@ import pytest
 
 import providerkit
 from providerkit import (
+    Answered,
+    Argument,
     Attempt,
     Chat,
     Endpoint,
@@ -18,6 +20,7 @@ from providerkit import (
     Limits,
     Message,
     Model,
+    Phrase,
     ProviderData,
     ProviderInfo,
     ReasoningDelta,
@@ -73,7 +76,12 @@ def error_of(kind):
         "retry_at": 1e9,
     }
     taken = [name for name, one in inspect.signature(kind).parameters.items() if one.kind is one.KEYWORD_ONLY]
-    error = kind("what happened", providerkit.Argument("tools"), providerkit.Phrase("here", "there"), **{name: facts[name] for name in taken})
+    error = kind(
+        "what happened",
+        providerkit.Argument("tools"),
+        providerkit.Phrase("here", "there"),
+        **{name: facts[name] for name in taken},
+    )
     error.partial = "Hello"
     error.add_note("seen on the way")
     return error
@@ -92,6 +100,8 @@ MESSAGE = Message(
 ATTEMPT = Attempt("koala/gpt-4o", error_of(providerkit.RateLimited), 0.5, "network")
 USAGE = Usage(1, 2, 3, 4, 5)
 VALUES = [
+    Argument("tools", "x"),
+    Phrase("here", "there"),
     ATTEMPT,
     Chat(
         (MESSAGE,),
@@ -117,6 +127,7 @@ VALUES = [
         "parrot",
         url="https://parrot.example",
         default_base_url="https://parrot.example/v1",
+        base_path="/v1",
         default_model="grey",
         models=["grey"],
         supports={"system"},
@@ -133,6 +144,7 @@ VALUES = [
     Secret("sk-0123"),
     ServerSentEvent("event", b"data", "7", 5, unterminated=True),
     TextDelta("Hello"),
+    Answered("gpt-4o-2026", "id-1"),
     TextPart("Hello"),
     Timeouts(connect=1, first_event=2, idle=3, total=4),
     Tool.from_function(look),

@@ -1,48 +1,93 @@
 """What comes back: the chunks of a stream or a whole completion, as events.
 
-Of several choices only the first is read, and keys that are not known here are ignored.
+Of several choices only the first is read. Keys that are not known here are ignored, unless
+they hold a list or an object beside the text: then they are ProviderData.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import attrs
 
 from providerkit import (
+    Answered,
     Decoder,
     DecoderWrapper,
     Event,
     Finish,
     Model,
+    ProviderData,
     ProviderError,
     ReasoningDelta,
     ResponseHead,
     StreamMalformed,
+    StreamTruncated,
     TextDelta,
-    ToolCallDelta,
     UnexpectedContent,
     Usage,
     loads,
 )
 
-from .refusals import said_in, typed
-from .template import Template, text_alone
+from .calls import Calls
+from .refusals import error_within, is_error, said_in, typed
+from .template import DATA, Template, text_alone
 
 DONE = b"[DONE]"
+# In lower case. Gateways pass on what the service behind them says.
 REASONS = {
     "stop": "stop",
+    "complete": "stop",  # Cohere
+    "completed": "stop",
+    "end": "stop",
+    "end_turn": "stop",  # Anthropic
     "eos": "stop",  # Together
+    "eos_token": "stop",  # text-generation-inference
+    "finished": "stop",
+    "stop_sequence": "stop",
     "length": "length",
+    "incomplete": "length",
+    "max_length": "length",
+    "max_output_tokens": "length",  # OpenAI's Responses
+    "max_tokens": "length",  # Anthropic, Gemini
+    "model_context_window_exceeded": "length",
     "model_length": "length",  # Mistral
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
+    "tool_call": "tool_calls",
+    "tool_use": "tool_calls",
     "content_filter": "content_filter",
+    "blocklist": "content_filter",  # Gemini, as the next ones
+    "image_prohibited_content": "content_filter",
+    "image_recitation": "content_filter",
+    "image_safety": "content_filter",
+    "jailbreak": "content_filter",
+    "model_armor": "content_filter",
+    "prohibited_content": "content_filter",
+    "recitation": "content_filter",
+    "safety": "content_filter",
+    "spii": "content_filter",
+    "content_filtered": "content_filter",  # Bedrock
+    "guardrail_intervened": "content_filter",
+    "refusal": "content_filter",  # Anthropic
+    "sensitive": "content_filter",  # Zhipu
+    "continuation": "pause",  # Gemini
+    "pause_turn": "pause",  # Anthropic
     "error": "error",
+    "failed": "error",
     "insufficient_system_resource": "error",  # DeepSeek
+    "malformed_function_call": "error",  # Gemini, as the next ones
+    "malformed_response": "error",
+    "missing_thought_signature": "error",
+    "network_error": "error",  # Zhipu
+    "too_many_tool_calls": "error",
+    "unexpected_tool_call": "error",
 }
+UNFINISHED = frozenset({"", "null", "none", "finish_reason_unspecified"})  # reasons that are none yet
+# Fields of a delta or message by what they say; services differ in the name.
+KINDS = ({"content"}, {"refusal"}, {"reasoning", "reasoning_content"}, {"tool_calls", "function_call"})
+READ = frozenset({"role", "usage", "reasoning_details"}).union(*KINDS)
 
 
 class Answer:
@@ -55,64 +100,138 @@ class Answer:
         self._template = Template()
         self._begun = False
         self._refused = False
+        self._model = ""
+        self._streamed: set[str] = set()  # names of fields that deltas have brought
+        self._data: dict[str, Any] = {}  # beside the choices, as last told
+        self._counters = Counters()
+        self._is_counted = False  # usage has come
+        self._is_done = False  # [DONE] has come, which usage may follow
+        self.broken: StreamMalformed | None = None  # an event is, unless the next one says why
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether nothing more is expected: usage may follow [DONE]."""
+        return self._is_done and self._is_counted
 
     def parse_event(self, data: bytes, event: str) -> list[Event]:
         """Make events of the data of one server-sent event."""
-        if event == "error":
+        if event == "error" and not self._is_done:
             raise self._error(_value_or_text(data))
         if event == "ping":
             return []
         text = self._template.text_in(data)
         if text is not None:
             return [TextDelta(text)]
+        if self._is_done:
+            return self._late_usage(data)
         try:
             chunk = loads(data)
-        except StreamMalformed:
-            return self._parse_lines(data)
-        text = text_alone(chunk)
+        except StreamMalformed as error:
+            return self._parse_lines(data, error)
+        text = None if self.broken else text_alone(chunk)
         if text is None:
             return self._parse_chunk(chunk)
         self._begun = True
+        self._streamed.add("content")
         self._template.learn(data, text)
-        return [TextDelta(text)]
+        return [*self._who(chunk), TextDelta(text)]
 
-    def _parse_lines(self, data: bytes) -> list[Event]:
+    def _parse_lines(self, data: bytes, error: StreamMalformed) -> list[Event]:
         """Take events that no blank line parts, the mark of the end among them; blank data is none."""
-        lines = [line.strip() for line in data.split(b"\n") if line.strip()]
-        events = [event for line in lines if line != DONE for event in self._parse_chunk(loads(line))]
-        return [*events, Finish("stop")] if lines[-1:] == [DONE] else events
+        events: list[Event] = []
+        for line in filter(None, map(bytes.strip, data.split(b"\n"))):
+            if line == DONE and not self.broken:
+                return [*events, self._end_of_wire()]
+            try:
+                events += self._parse_chunk(loads(line))
+            except StreamMalformed:
+                return [*events, *self._break(data, error)]
+        return events
+
+    def _break(self, data: bytes, error: StreamMalformed) -> list[Event]:
+        """Take note of data that is no JSON; raises the error that stands in it, or the one of an event before."""
+        if (said := error_within(data)) is not None:
+            raise self._error(said)
+        if self.broken:
+            raise self.broken
+        self._template = Template()  # what comes next is looked at
+        self.broken = error
+        return []
+
+    def _end_of_wire(self) -> Finish:
+        self._template = Template()
+        self._is_done = True
+        return Finish("stop")
+
+    def _late_usage(self, data: bytes) -> list[Event]:
+        """Take what follows [DONE]: usage, and nothing else."""
+        chunk = None if self._is_counted else _value_or_text(data)
+        return self._usage(chunk) if isinstance(chunk, dict) else []
 
     def _parse_chunk(self, chunk: Any) -> list[Event]:
         if not isinstance(chunk, dict):
             raise StreamMalformed(f"{self._name}: a chunk is {type(chunk).__name__}, not an object")
-        if _is_error(chunk):
+        if is_error(chunk):
             raise self._error(chunk)
-        events: list[Event] = []
-        choices = chunk.get("choices")
-        for choice in choices if isinstance(choices, list) else ():
-            if isinstance(choice, dict) and not choice.get("index"):
+        if self.broken:
+            raise self.broken
+        choices = _objects(chunk.get("choices"))
+        if len(choices) > 1:
+            self._counters.stop()
+        events: list[Event] = self._who(chunk) if choices else []
+        for choice in choices:
+            if choice.get("index"):
+                self._counters.take(choice)
+            else:
                 self._parse_choice(choice, events)
-        if usage := chunk.get("usage"):
-            events += usage_in(usage)
-        return events
+        self._add_data(chunk, DATA, events)
+        return [*events, *self._usage(chunk)]
+
+    def _who(self, chunk: dict[str, Any]) -> list[Event]:
+        """Say who answers, whenever that is news."""
+        model = _string(chunk.get("model"))
+        if not model or model == self._model:
+            return []
+        self._model = model
+        return [Answered(model, _string(chunk.get("id")) or None)]
+
+    def _add_data(self, value: dict[str, Any], names: frozenset[str], events: list[Event]) -> None:
+        """Add what stands beside the text; some services repeat it in every chunk."""
+        for name in names & value.keys():
+            if value[name] and self._data.get(name) != value[name]:
+                self._data[name] = value[name]
+                events.append(ProviderData({name: value[name]}))
 
     def parse_completion(self, value: Any) -> list[Event]:
         """Make events of a completion that came whole; of what is none the core asks `parse_error`."""
-        if not isinstance(value, dict) or not _objects(value.get("choices")):
+        choices = _objects(value.get("choices")) if isinstance(value, dict) else []
+        if not choices:
             raise UnexpectedContent("the answer is JSON, but not a completion", status=self._head.status)
-        return self._parse_chunk(value)
+        first = next((choice for choice in choices if not choice.get("index")), choices[0])
+        return self._parse_chunk({**value, "choices": [{**first, "index": 0}]})
 
     def _parse_choice(self, choice: dict[str, Any], events: list[Event]) -> None:
-        if _is_error(choice):
+        if is_error(choice):
             raise self._error(choice)
         self._begun = True
-        delta = choice.get("delta") or choice.get("message")
+        delta, message = choice.get("delta"), choice.get("message")
         if isinstance(delta, dict):
+            self._streamed |= {name for name, value in delta.items() if value}
             self._parse_delta(delta, events)
-        if reason := _string(choice.get("finish_reason")):
-            events.append(Finish(REASONS.get(reason, "other")))
+        if isinstance(message, dict):
+            self._parse_delta(self._rest_of(message), events, is_whole=True)
+        if logprobs := choice.get("logprobs"):
+            events.append(ProviderData({"logprobs": logprobs}))
+        if reason := _reason(choice):
+            self._counters.stop()
+            events.append(Finish(reason))
 
-    def _parse_delta(self, delta: dict[str, Any], events: list[Event]) -> None:
+    def _rest_of(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Return what a whole message says that no delta has said before it."""
+        told = self._streamed.union(*(kind for kind in KINDS if not kind.isdisjoint(self._streamed)))
+        return {name: value for name, value in message.items() if name not in told}
+
+    def _parse_delta(self, delta: dict[str, Any], events: list[Event], *, is_whole: bool = False) -> None:
         if thought := _string(delta.get("reasoning_content")) or _string(delta.get("reasoning")):
             events.append(ReasoningDelta(thought))
         content = delta.get("content")
@@ -121,26 +240,75 @@ class Answer:
         if refusal := _string(delta.get("refusal")):
             self._refused = True
             events.append(TextDelta(refusal))
-        if calls := delta.get("tool_calls"):
-            events += [self._calls.piece(call, call.get("function")) for call in _objects(calls)]
+        calls = _objects(delta.get("tool_calls"))
+        events += self._calls.whole(calls) if is_whole else self._calls.pieces(calls)
         if function := delta.get("function_call"):
-            events.append(self._calls.piece({"index": 0}, function))
+            events += self._calls.pieces([{"index": 0, "function": function}])
+        for name in delta.keys() - READ:
+            if delta[name] and isinstance(delta[name], (list, dict)):
+                events.append(ProviderData({name: delta[name]}))
+
+    def _usage(self, chunk: dict[str, Any]) -> list[Event]:
+        """Count tokens, wherever in a chunk that is said; the last place counts."""
+        x_groq = chunk.get("x_groq")
+        choices = _objects(chunk.get("choices"))
+        places = [*choices, *(choice.get("delta") for choice in choices), x_groq, chunk]
+        found = [usage for place in places for usage in usage_in(_inner(place, "usage"))][-1:]
+        self._is_counted = self._is_counted or bool(found)
+        return list(found)
 
     def _error(self, value: Any) -> ProviderError:
         return typed(said_in(value) or {}, self._head, self._name)
 
     def end(self, finish: Finish) -> list[Event]:
-        """Give the end of the answer: ids of calls that have none, and the Finish that what came before wants.
+        """Return the end of the answer: calls without arguments, and the Finish that what came before wants.
 
-        Raises UnexpectedContent where nothing of an answer came before it.
+        Raises UnexpectedContent if nothing of an answer came before it.
         """
         if not self._begun:
             raise UnexpectedContent("the answer ended without a choice", status=self._head.status)
+        rest, reason = self._counters.rest()
+        finish = attrs.evolve(finish, reason=reason or finish.reason)
         if finish.reason == "stop" and self._calls:
             finish = attrs.evolve(finish, reason="tool_calls")
         elif finish.reason == "stop" and self._refused:
             finish = attrs.evolve(finish, reason="content_filter")
-        return [*self._calls.missing_ids(), finish]
+        return [*rest, *self._calls.rest(), finish]
+
+
+class Counters:
+    """The text of an old server that counts tokens in the `index` of its one choice.
+
+    That looks like many choices, of which only the first is ours, until it shows that the
+    first has not ended and that no index came twice. So it is told at the end.
+    """
+
+    def __init__(self) -> None:
+        self._index = 0
+        self._events: list[Event] = []
+        self._reason = ""
+        self._is_possible = True
+
+    def take(self, choice: dict[str, Any]) -> None:
+        """Take a choice whose index is not 0, as it was before."""
+        index = choice["index"]
+        if not self._is_possible or not isinstance(index, int) or index <= self._index:
+            self.stop()
+            return
+        self._index = index
+        delta = choice.get("delta") or choice.get("message")
+        if text := _string(_inner(delta, "content")):
+            self._events.append(TextDelta(text))
+        self._reason = self._reason or _reason(choice)
+
+    def stop(self) -> None:
+        """Take note that other indices are other choices."""
+        self._is_possible = False
+        self._events = []
+
+    def rest(self) -> tuple[list[Event], str]:
+        """Return the rest of the text, and why it ended; nothing if there are several choices."""
+        return (self._events, self._reason) if self._is_possible else ([], "")
 
 
 class Completed(DecoderWrapper):
@@ -150,6 +318,28 @@ class Completed(DecoderWrapper):
         super().__init__(decoder)
         self._answer = answer
 
+    @property
+    def ended(self) -> bool:
+        """Return whether the wire has said the end, or an error waits for the event that explains it."""
+        return self.decoder.ended or self._answer.broken is not None
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Return the events that `data` completes, with the Finish once usage and [DONE] have come."""
+        events = self.decoder.feed(data)
+        return self.transform([*events, *self.decoder.close()] if self._answer.is_over else events)
+
+    def close(self) -> list[Event]:
+        """Return the events that the end of the body gives; raises the error that nothing has explained."""
+        broken = self._answer.broken
+        try:
+            events = self.decoder.close()
+        except StreamTruncated:
+            if broken is None:
+                raise
+        if broken is not None:
+            raise broken
+        return self.transform(events)
+
     def transform(self, events: list[Event]) -> list[Event]:
         """Look for the Finish."""
         if events and isinstance(finish := events[-1], Finish):
@@ -157,74 +347,22 @@ class Completed(DecoderWrapper):
         return events
 
 
-@attrs.define
-class _Call:
-    position: int
-    id: str = ""
-    name: str = ""
-
-
-class Calls:
-    """Tell which pieces belong to one tool call, and count the calls from 0.
-
-    Pieces of one call have one index. Where a server leaves the index out, or gives all
-    calls the same, an id or a name that is not the call's begins another one.
-    """
-
-    def __init__(self) -> None:
-        self._calls: list[_Call] = []
-        self._known: dict[int | str, _Call] = {}  # by index, where there is one, else by id
-
-    def __bool__(self) -> bool:
-        return bool(self._calls)
-
-    def piece(self, entry: dict[str, Any], function: Any) -> ToolCallDelta:
-        """Make the event of one piece."""
-        function = function if isinstance(function, dict) else {}
-        call_id, name = _string(entry.get("id")), _string(function.get("name"))
-        index = entry.get("index")
-        key = index if isinstance(index, int) else call_id
-        call = self._known.get(key)
-        if call is None and key == call_id:
-            call = self._continued(call_id, name)
-        if call is None or _is_another(call, call_id, name):
-            call = _Call(len(self._calls))
-            self._calls.append(call)
-        if key != "":
-            self._known[key] = call
-        call.id, call.name = call.id or call_id, call.name or name
-        return ToolCallDelta(call.position, call_id, name, _arguments(function.get("arguments")))
-
-    def _continued(self, call_id: str, name: str) -> _Call | None:
-        """Give the last call where a piece without an index goes on with it."""
-        last = self._calls[-1] if self._calls else None
-        return None if last is None or (name and last.name) or (call_id and last.id) else last
-
-    def missing_ids(self) -> Iterator[ToolCallDelta]:
-        """Give each call an id where the server gave none: the message that answers it needs one."""
-        return (ToolCallDelta(call.position, f"call_{call.position}") for call in self._calls if not call.id)
-
-
-def _is_another(call: _Call, call_id: str, name: str) -> bool:
-    """Tell whether a piece begins another call; some servers give every piece an id of its own, but no name."""
-    if not name or not call.name:
-        return False
-    return call_id != call.id if call_id and call.id else name != call.name
-
-
-def _arguments(given: Any) -> str:
-    if isinstance(given, str):
-        return given
-    return "" if given is None else json.dumps(given, ensure_ascii=False, separators=(",", ":"))
+def _reason(choice: dict[str, Any]) -> str:
+    """Return why a choice has ended, in our words; empty if it has not."""
+    said = _string(choice.get("finish_reason")).lower().removeprefix("finishreason.")
+    return "" if said in UNFINISHED else REASONS.get(said, "other")
 
 
 def _parts(content: Any) -> Iterator[Event]:
     """Read a content of parts, as Mistral gives it."""
     for part in _objects(content):
-        if part.get("type") == "thinking":
-            yield ReasoningDelta(_joined(part.get("thinking")))
-        elif part.get("type") == "text":
-            yield TextDelta(_joined(part.get("text")))
+        match part.get("type"):
+            case "thinking":
+                yield ReasoningDelta(_joined(part.get("thinking")))
+            case "text" | "output_text":
+                yield TextDelta(_joined(part.get("text")))
+            case _:
+                yield ProviderData(part)
 
 
 def _joined(text: Any) -> str:
@@ -235,9 +373,8 @@ def usage_in(value: Any) -> list[Usage]:
     """Read the tokens; none where none are counted."""
     asked, answered = _inner(value, "prompt_tokens_details"), _inner(value, "completion_tokens_details")
     input_tokens, reasoning_tokens = _count(value, "prompt_tokens"), _count(answered, "reasoning_tokens")
-    cache_read_tokens = _count(asked, "cached_tokens")
-    if cache_read_tokens is None:
-        cache_read_tokens = _count(value, "prompt_cache_hit_tokens")  # DeepSeek
+    cached = (_count(asked, "cached_tokens"), _count(value, "prompt_cache_hit_tokens"), _count(value, "cached_tokens"))
+    cache_read_tokens = next((count for count in cached if count is not None), None)  # OpenAI, DeepSeek, Moonshot
     usage = Usage(
         input_tokens=input_tokens,
         output_tokens=_output_tokens(value, input_tokens, reasoning_tokens),
@@ -270,19 +407,12 @@ def models_of(head: ResponseHead, body: bytes, name: str) -> list[Model]:
     """Read a list of models, which some services do not wrap."""
     value = loads(body)
     if isinstance(value, dict):
-        if _is_error(value):
+        if is_error(value):
             raise typed(said_in(value) or {}, head, name)
         value = value.get("data", value) or []
     if not isinstance(value, list):
         raise UnexpectedContent("the answer is JSON, but not a list of models", status=head.status)
     return [Model(model) for model in (_string(row.get("id")) for row in _objects(value)) if model]
-
-
-def _is_error(value: dict[str, Any]) -> bool:
-    error = value.get("error")
-    if error is None:
-        return value.get("object") == "error"  # vLLM, Mistral
-    return bool(error) or "choices" not in value
 
 
 def _value_or_text(data: bytes) -> Any:

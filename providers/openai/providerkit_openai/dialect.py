@@ -31,6 +31,10 @@ class Dialect:
     JSON schema, not just in JSON; `finishes`: it says the end of a stream, by a finish
     reason or by [DONE]. Where it does neither, the end of the body is the end of the
     answer, and `reply.proven` says whether HTTP has shown that end.
+
+    `call_ids` is a pattern of the ids of tool calls that it takes (None: any); others are
+    replaced by nine letters and digits made of them. `one_system`: it refuses a second
+    system message, or one after the first turn, so all of them are one, and first.
     """
 
     name: str
@@ -46,3 +50,5 @@ class Dialect:
     asks_usage: bool = attrs.field(default=True, kw_only=True)
     takes_schemas: bool = attrs.field(default=True, kw_only=True)
     finishes: bool = attrs.field(default=True, kw_only=True)
+    call_ids: str | None = attrs.field(default=None, kw_only=True)
+    one_system: bool = attrs.field(default=False, kw_only=True)

@@ -15,6 +15,7 @@ from providerkit import (
     Endpoint,
     EventStream,
     Finish,
+    InvalidOption,
     JSONBody,
     MissingAPIKey,
     Model,
@@ -43,7 +44,9 @@ OPENAI = Dialect(
     supports=SEEING,
     thinkers=("gpt-5", "o1", "o3", "o4"),
     max_tokens="max_completion_tokens",
+    call_ids=r"(?s).{1,40}",
 )
+PATH = "/chat/completions"
 
 
 class OpenAI:
@@ -77,14 +80,14 @@ class OpenAI:
         if not model.name:  # told only here: the models of a service without a default are listed, too
             raise UnknownModel(f"{self.dialect.name} has no default model")
         body = body_of(chat, model, self.dialect)
-        url = endpoint.url("/chat/completions")
-        return Request.json(url, body, self._headers(endpoint), stream=bool(body["stream"]))
+        return Request.json(_url(endpoint, PATH), body, self._headers(endpoint), stream=bool(body["stream"]))
 
     @hookimpl
     def parse_stream(self, head: ResponseHead) -> Decoder:
         """Take a stream, or a whole completion where the server gives one."""
         answer = Answer(head, self.dialect.name)
-        stream = EventStream(answer.parse_event, end=None if self.dialect.finishes else Finish("stop"))
+        end = None if self.dialect.finishes else Finish("stop")
+        stream = EventStream(answer.parse_event, end=end, done=None)  # the answer knows the mark: usage may follow
         return Completed(ByContent(head, stream=stream, body=JSONBody(answer.parse_completion)), answer)
 
     @hookimpl
@@ -95,7 +98,7 @@ class OpenAI:
     @hookimpl
     def build_models_request(self, endpoint: Endpoint) -> Request:
         """Ask for the models."""
-        return Request("GET", endpoint.url("/models"), self._headers(endpoint), stream=False)
+        return Request("GET", _url(endpoint, "/models"), self._headers(endpoint), stream=False)
 
     @hookimpl
     def parse_models(self, head: ResponseHead, body: bytes) -> list[Model]:
@@ -116,3 +119,13 @@ class OpenAI:
         if not self.dialect.keyless and endpoint.base_url == self.dialect.base_url:
             raise MissingAPIKey(f"{self.dialect.name} needs a key")
         return {}
+
+
+def _url(endpoint: Endpoint, path: str) -> str:
+    """Add a path to the base URL; raises InvalidOption if somebody has done so already."""
+    if endpoint.base_url.lower().endswith(PATH):
+        raise InvalidOption(
+            f"base_url ends in {PATH!r}, which is added to it; leave that out, so that it ends as in '/v1'",
+            option="base_url",
+        )
+    return endpoint.url(path)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
+import json
+import re
+from base64 import b32encode, b64encode
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
 
 from providerkit import (
@@ -14,6 +17,7 @@ from providerkit import (
     Message,
     Model,
     Part,
+    StreamMalformed,
     TextPart,
     Tool,
     ToolCall,
@@ -39,7 +43,7 @@ def body_of(chat: Chat, model: Model, dialect: Dialect) -> dict[str, Any]:
     }
     body = {
         "model": model.name,
-        "messages": [_message(index, message) for index, message in _messages(chat)],
+        "messages": [_message(index, message, dialect) for index, message in _messages(chat, dialect)],
         "stream": True,
         **{name: value for name, value in options.items() if value is not None},
         **chat.extra,
@@ -49,23 +53,41 @@ def body_of(chat: Chat, model: Model, dialect: Dialect) -> dict[str, Any]:
     return body
 
 
-def _messages(chat: Chat) -> list[tuple[int, Message]]:
-    """Give the messages by their index, the option `system` before the first."""
+def _messages(chat: Chat, dialect: Dialect) -> list[tuple[int, Message]]:
+    """Return the messages by their index, the option `system` before the first; answers that are empty are none."""
     option = [] if chat.system is None else [(-1, Message("system", chat.system))]
-    return [*option, *enumerate(chat.messages)]
+    messages = [*option, *((index, message) for index, message in enumerate(chat.messages) if not _is_empty(message))]
+    places = [place for place, (_, message) in enumerate(messages) if message.role == "system"]
+    if dialect.one_system and places not in ([], [0]):
+        system = Message("system", "\n\n".join(text for text in chat.system_texts if text))
+        return [(-1, system), *(pair for pair in messages if pair[1].role != "system")]
+    return messages
 
 
-def _message(index: int, message: Message) -> dict[str, Any]:
+def _is_empty(message: Message) -> bool:
+    """Return whether this is an answer without text and calls, which many services refuse."""
+    is_answer = message.role == "assistant" and not message.tool_calls
+    return is_answer and not message.has_image and not message.text.strip()
+
+
+def _message(index: int, message: Message, dialect: Dialect) -> dict[str, Any]:
     if message.role == "tool" and not message.tool_call_id:
         raise InvalidMessages(f"messages[{index}]: a tool's message needs its tool_call_id", index=index)
     fields = {
         "role": message.role,
         "content": _content(message),
         "name": message.name,
-        "tool_call_id": message.tool_call_id,
-        "tool_calls": [_tool_call(call) for call in message.tool_calls],
+        "tool_call_id": message.tool_call_id and _call_id(message.tool_call_id, dialect),
+        "tool_calls": [_tool_call(call, dialect) for call in message.tool_calls],
     }
     return {name: value for name, value in fields.items() if value or name == "content"}
+
+
+def _call_id(given: str, dialect: Dialect) -> str:
+    """Return an id that the service takes: the same one, or nine letters and digits that are always the same for it."""
+    if dialect.call_ids is None or re.fullmatch(dialect.call_ids, given):
+        return given
+    return b32encode(sha256(given.encode()).digest())[:9].decode()
 
 
 def _content(message: Message) -> str | list[dict[str, Any]] | None:
@@ -90,8 +112,17 @@ def _image_url(part: ImagePart) -> str:
     return f"data:{part.media_type};base64,{b64encode(part.data or b'').decode()}"
 
 
-def _tool_call(call: ToolCall) -> dict[str, Any]:
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+def _tool_call(call: ToolCall, dialect: Dialect) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": _arguments(call)}
+    return {"id": _call_id(call.id, dialect), "type": "function", "function": function}
+
+
+def _arguments(call: ToolCall) -> str:
+    """Return the arguments as JSON of an object, which some servers parse; what is none is put into one as text."""
+    try:
+        return call.arguments if call.parsed else "{}"
+    except StreamMalformed:
+        return json.dumps({"arguments": call.arguments}, ensure_ascii=False)
 
 
 def _tool(tool: Tool) -> dict[str, Any]:

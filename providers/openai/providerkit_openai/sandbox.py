@@ -107,6 +107,7 @@ def _calls(body: dict[str, Any], asked: str) -> list[dict[str, Any]]:
         called = []
     elif choice == "required":
         called = called or functions[:1]
+    before = sum(len(message.get("tool_calls") or ()) for message in body["messages"])  # so that no id comes twice
     return [
         {
             "id": f"call_{number}",
@@ -116,7 +117,7 @@ def _calls(body: dict[str, Any], asked: str) -> list[dict[str, Any]]:
                 "arguments": json.dumps(_example(function.get("parameters") or {}, asked)),
             },
         }
-        for number, function in enumerate(called)
+        for number, function in enumerate(called, start=before)
     ]
 
 

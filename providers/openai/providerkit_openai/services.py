@@ -9,7 +9,8 @@ of the vendors' pages:
                 for it has no effect (openrouter.ai/docs/use-cases/usage-accounting)
     groq        console.groq.com/docs/openai, console.groq.com/docs/models
     deepseek    api-docs.deepseek.com
-    mistral     docs.mistral.ai/api; `random_seed` is in its OpenAPI description, and that it
+    mistral     docs.mistral.ai/api; that it takes ids of nine letters and digits alone is said
+                by its error 3280; `random_seed` is in its OpenAPI description, and that it
                 refuses `stream_options` and counts unasked in reports of its users
                 (github.com/BerriAI/litellm/issues/8978)
     together    docs.together.ai/docs/inference/openai-compatibility
@@ -17,7 +18,9 @@ of the vendors' pages:
                 the key, this one is what its users' libraries read
     xai         docs.x.ai, which calls this wire deprecated and says that it gives no reasoning
     ollama      docs.ollama.com/api/openai-compatibility; the variable is that of its cloud
-    vllm        docs.vllm.ai/en/latest/serving/openai_compatible_server.html
+    vllm        docs.vllm.ai/en/latest/serving/openai_compatible_server.html; as with llamacpp
+                and lmstudio, the chat template of the model decides whether a second system
+                message is an error, which those of Qwen and Mistral say
     llamacpp    github.com/ggml-org/llama.cpp, tools/server/README.md
     lmstudio    lmstudio.ai/docs/developer/openai-compat
 
@@ -66,6 +69,7 @@ mistral = OpenAI(
         "mistral-small-latest",
         seed="random_seed",
         asks_usage=False,
+        call_ids="[A-Za-z0-9]{9}",
     )
 )
 together = OpenAI(
@@ -80,11 +84,20 @@ xai = OpenAI(
     )
 )
 ollama = OpenAI(Dialect("ollama", "https://ollama.com", "http://127.0.0.1:11434/v1", "OLLAMA_API_KEY", keyless=True))
-vllm = OpenAI(Dialect("vllm", "https://vllm.ai", "http://127.0.0.1:8000/v1", "VLLM_API_KEY", keyless=True))
+vllm = OpenAI(
+    Dialect("vllm", "https://vllm.ai", "http://127.0.0.1:8000/v1", "VLLM_API_KEY", keyless=True, one_system=True)
+)
 llamacpp = OpenAI(
     Dialect(
-        "llamacpp", "https://github.com/ggml-org/llama.cpp", "http://127.0.0.1:8080/v1", "LLAMA_API_KEY", keyless=True
+        "llamacpp",
+        "https://github.com/ggml-org/llama.cpp",
+        "http://127.0.0.1:8080/v1",
+        "LLAMA_API_KEY",
+        keyless=True,
+        one_system=True,
     )
 )
-lmstudio = OpenAI(Dialect("lmstudio", "https://lmstudio.ai", "http://127.0.0.1:1234/v1", keyless=True))
-openai_compatible = OpenAI(Dialect("openai-compatible", supports=THINKING, keyless=True, asks_usage=False))
+lmstudio = OpenAI(Dialect("lmstudio", "https://lmstudio.ai", "http://127.0.0.1:1234/v1", keyless=True, one_system=True))
+openai_compatible = OpenAI(
+    Dialect("openai-compatible", supports=THINKING, keyless=True, asks_usage=False, one_system=True)
+)

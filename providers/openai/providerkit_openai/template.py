@@ -11,6 +11,9 @@ from typing import Any
 from providerkit import StreamMalformed, loads
 
 ATTEMPTS = 8  # to learn: chunks of some services never are the same around their text
+# What stands beside the choices and is of the answer, as lists: Perplexity's, OpenRouter's.
+DATA = frozenset({"annotations", "citations", "images", "related_questions", "search_results", "videos", "web_search"})
+ODD = DATA | {"error", "error_message", "error_msg", "base_resp", "usage", "x_groq", "logprobs", "message"}
 LONG = 4096  # bytes of a chunk that is no piece of a stream, and not worth several copies
 
 
@@ -68,10 +71,15 @@ def text_alone(chunk: Any) -> str | None:
         return None
     if len(delta) > 1 + ("role" in delta) or choice.get("finish_reason") or choice.get("index"):
         return None
-    if type(text) is not str or not text or _is_odd(choice) or _is_odd(chunk) or chunk.get("usage"):
+    if type(text) is not str or not text or _is_odd(choice) or _is_odd(chunk):
         return None
     return text
 
 
 def _is_odd(value: dict[str, Any]) -> bool:
-    return "error" in value or value.get("object") == "error"
+    """Return whether an object may hold more than the text, or be an error."""
+    return (
+        any(value[name] for name in ODD & value.keys())
+        or "error" in value
+        or "error" in (value.get("object"), value.get("type"))
+    )

@@ -12,8 +12,10 @@ from providerkit_openai import Dialect, OpenAI
 
 import providerkit
 from providerkit import (
+    Answered,
     Finish,
     Headers,
+    ProviderData,
     ProviderKitError,
     ReasoningDelta,
     ResponseHead,
@@ -235,10 +237,29 @@ def test_reasoning_goes_by_many_names(deltas, thought, said):
         ("error", "error"),
         ("insufficient_system_resource", "error"),
         ("abort", "other"),
+        # Gateways pass on what the service behind them says.
+        *[(said, "stop") for said in ("STOP", "end", "end_turn", "eos_token", "stop_sequence", "COMPLETE")],
+        *[(said, "length") for said in ("MAX_TOKENS", "max_tokens", "Length", "max_output_tokens")],
+        *[(said, "length") for said in ("model_context_window_exceeded", "FinishReason.MAX_TOKENS")],
+        *[(said, "tool_calls") for said in ("tool_use", "TOOL_CALLS")],
+        *[(said, "content_filter") for said in ("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII")],
+        *[(said, "content_filter") for said in ("MODEL_ARMOR", "IMAGE_SAFETY", "JAILBREAK", "refusal", "sensitive")],
+        *[(said, "pause") for said in ("pause_turn", "CONTINUATION")],
+        *[(said, "error") for said in ("MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "ERROR")],
+        *[(said, "other") for said in ("LANGUAGE", "OTHER", "NO_IMAGE", "load")],
     ],
 )
 def test_finish_reasons_are_those_of_every_provider(said, reason):
     assert joined(events(text("Hello"), chunk(finish=said))) == ("Hello", "", reason)
+
+
+@pytest.mark.parametrize("said", ["null", "None", "FINISH_REASON_UNSPECIFIED", ""])
+def test_a_reason_that_is_none_yet_ends_nothing(said):
+    assert joined(events(chunk({"content": "Hel"}, said), text("lo"), chunk(finish="length"))) == (
+        "Hello",
+        "",
+        "length",
+    )
 
 
 def test_a_refusal_is_text_of_an_answer_that_was_filtered():
@@ -349,12 +370,13 @@ def test_pieces_of_tool_calls_find_each_other(name, end):
     ],
     ids=["in one chunk", "in two", "with an index"],
 )
-def test_calls_without_an_id_are_given_one(entries):
-    """The message that answers a call names it."""
-    *pieces, first, second, finish = good(events(*entries, chunk(finish="tool_calls")))
-    assert [(piece.index, piece.arguments) for piece in pieces] == [(0, '{"a":1}'), (1, '{"a":2}')]
-    assert [first, second] == [ToolCallDelta(0, "call_0"), ToolCallDelta(1, "call_1")]
-    assert finish == Finish("tool_calls")
+def test_calls_without_an_id_are_left_to_the_core(entries):
+    """By the core: the message that answers a call names it."""
+    assert good(events(*entries, chunk(finish="tool_calls"))) == [
+        ToolCallDelta(0, "", "look", '{"a":1}'),
+        ToolCallDelta(1, "", "look", '{"a":2}'),
+        Finish("tool_calls"),
+    ]
 
 
 def test_another_id_at_the_same_index_is_another_call_of_the_same_tool():
@@ -365,9 +387,7 @@ def test_another_id_at_the_same_index_is_another_call_of_the_same_tool():
 def test_pieces_of_odd_types_are_pieces_all_the_same():
     odd = [5, {"function": 5, "id": 5}, {"index": [1], "function": {"name": 5, "arguments": 7}}]
     assert good(events(calls(*odd), STOP)) == [
-        ToolCallDelta(0),
         ToolCallDelta(0, arguments="7"),
-        ToolCallDelta(0, "call_0"),
         Finish("tool_calls"),
     ]
 
@@ -377,7 +397,6 @@ def test_a_function_call_is_a_tool_call():
     assert good(events(*map(chunk, pieces), chunk(finish="function_call"))) == [
         ToolCallDelta(0, "", "look", "{"),
         ToolCallDelta(0, "", "", "}"),
-        ToolCallDelta(0, "call_0"),
         Finish("tool_calls"),
     ]
 
@@ -430,6 +449,176 @@ def test_usage_is_what_is_counted(usage, expected):
 async def test_the_last_of_many_usages_counts():
     counted = [chunk({"content": "a"}, usage={"prompt_tokens": 1, "completion_tokens": count}) for count in (1, 2)]
     assert (await answered(http(events(*counted, STOP)))).usage == Usage(1, 2)
+
+
+PLACES = {
+    "in a choice, as Moonshot's": lambda usage: [json.dumps({"choices": [{"finish_reason": "stop", "usage": usage}]})],
+    "in a delta": lambda usage: [chunk({"usage": usage}, "stop")],
+    "in x_groq": lambda usage: [chunk(finish="stop", x_groq={"id": "r", "usage": usage})],
+    "after [DONE]": lambda usage: [STOP, "[DONE]", json.dumps({"choices": [], "usage": usage})],
+    "after [DONE], more than once": lambda usage: [STOP, "[DONE]", *[json.dumps({"usage": usage})] * 2],
+    "after [DONE], between junk": lambda usage: [
+        STOP,
+        "[DONE]",
+        "junk",
+        text("no"),
+        json.dumps({"usage": usage}),
+        "[]",
+    ],
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_usage_is_found_wherever_it_stands(place):
+    body = events(text("Hello"), *PLACES[place]({"prompt_tokens": 3, "completion_tokens": 4, "cached_tokens": 2}))
+    assert good(body) == [TextDelta("Hello"), Usage(3, 4, 2), Finish("stop")]
+
+
+async def test_usage_may_come_after_the_mark_in_bytes_of_its_own():
+    late = events(json.dumps({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4}}))
+    assert (await answered(chunked(events(*HELLO, STOP, "[DONE]"), late))).usage == Usage(3, 4)
+
+
+def test_an_error_after_the_mark_is_none():
+    assert good(events(*HELLO, STOP, "[DONE]") + b"event: error\ndata: late\n\n")[-1] == Finish("stop")
+
+
+# Who answers, and what is not text
+
+
+def test_the_model_that_answers_is_told_whenever_that_is_news():
+    models = [None, "", "auto", "grey", "grey", "grey", "brown"]
+    found = good(events(*(chunk({"content": "a"}, model=model) for model in models), chunk(finish="stop", model=5)))
+    assert [event for event in found if type(event) is Answered] == [Answered(model, "c") for model in models[2:4]] + [
+        Answered("brown", "c")
+    ]
+
+
+@pytest.mark.parametrize("whole", [False, True])
+async def test_the_model_of_a_reply_is_the_one_that_answered(whole):
+    choice = {"index": 0, "message" if whole else "delta": {"content": "ok"}, "finish_reason": "stop"}
+    body = json.dumps({"id": "gen-7", "model": "grey-2026", "choices": [choice]}).encode()
+    reply = await answered(http(body if whole else events(body.decode())), model="grey")
+    assert (reply.text, reply.model, reply.attempts[0].route) == ("ok", "grey-2026", "openai/grey")
+
+
+def test_who_answers_is_not_said_before_anybody_does():
+    """So that the body of an answer without a choice can still be explained."""
+    assert decoded(events(json.dumps({"model": "grey", "choices": []}))) == (
+        [],
+        (providerkit.StreamTruncated, "the answer stopped before its wire said the end"),
+    )
+
+
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}}
+CITED = [{"type": "url_citation", "url_citation": {"url": "https://x.example"}}]
+DATA = {
+    "images of a delta": ([chunk({"content": "", "images": [PICTURE]})], [{"images": [PICTURE]}]),
+    "annotations of a delta": ([chunk({"annotations": CITED, "content": "a"})], [{"annotations": CITED}]),
+    "audio of a delta": ([chunk({"audio": {"id": "a", "data": "UklG"}})], [{"audio": {"id": "a", "data": "UklG"}}]),
+    "an image in the content": ([chunk({"content": [PICTURE, {"type": "text", "text": "a"}]})], [PICTURE]),
+    "citations of every chunk": (
+        [chunk({"content": "a"}, citations=["https://x"])] * 3,
+        [{"citations": ["https://x"]}],
+    ),
+    "citations that grow": (
+        [chunk({"content": "a"}, citations=["x"] * count) for count in (1, 2)],
+        [{"citations": ["x"]}, {"citations": ["x", "x"]}],
+    ),
+    "probabilities": (
+        [json.dumps({"choices": [{"delta": {"content": "a"}, "logprobs": {"content": [1]}}]})] * 2,
+        [{"logprobs": {"content": [1]}}] * 2,
+    ),
+    "of a whole message": (
+        [json.dumps({"choices": [{"message": {"content": "a", "annotations": CITED}}], "citations": ["x"]})],
+        [{"annotations": CITED}, {"citations": ["x"]}],
+    ),
+    "of a message after the deltas": (
+        [
+            chunk({"content": "a", "images": [PICTURE]}),
+            json.dumps({"choices": [{"message": {"content": "a", "images": [PICTURE], "annotations": CITED}}]}),
+        ],
+        [{"images": [PICTURE]}, {"annotations": CITED}],
+    ),
+    "nothing": ([chunk({"content": "a", "images": [], "audio": None, "padding": "xx"}, citations=[], images=None)], []),
+}
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_what_is_not_text_is_data_of_the_provider(name):
+    chunks, expected = DATA[name]
+    found = good(events(*chunks, STOP))
+    assert [event.value for event in found if type(event) is ProviderData] == expected
+
+
+# A whole message after deltas
+
+WHOLE = {
+    "role": "assistant",
+    "content": "Hello",
+    "reasoning": "Hmm.",
+    "tool_calls": [call("{}", id="a", name="now")],
+    "refusal": None,
+}
+
+
+@pytest.mark.parametrize("delta", [None, {}, {"role": "assistant", "content": ""}], ids=repr)
+@pytest.mark.parametrize(
+    "deltas",
+    [
+        [{"content": "Hel"}, {"content": "lo"}],
+        [{"reasoning_content": "Hmm."}, {"content": "Hello"}],
+        [{"reasoning": "Hmm."}, {"content": "Hello"}, {"tool_calls": [call("{}", index=0, id="a", name="now")]}],
+        [],
+    ],
+    ids=["text", "reasoning and text", "all", "nothing"],
+)
+def test_a_whole_message_tells_only_what_no_delta_has_told(deltas, delta):
+    last = {"index": 0, "message": WHOLE, "finish_reason": "stop"} | ({} if delta is None else {"delta": delta})
+    transcript = Transcript()
+    transcript.add(good(events(*map(chunk, deltas), json.dumps({"choices": [last]}), "[DONE]")))
+    reply = transcript.reply()
+    assert (reply.text, reply.reasoning, reply.tool_calls) == ("Hello", "Hmm.", (ToolCall("a", "now", "{}"),))
+
+
+def test_messages_that_take_the_place_of_deltas_are_pieces():
+    pieces = [json.dumps({"choices": [{"message": {"content": content}}]}) for content in ("Hel", "lo")]
+    assert joined(events(*pieces, STOP)) == ("Hello", "", "stop")
+
+
+# An old server that counts tokens in the index
+
+
+def counted(*words, finish="length"):
+    ends = [None] * (len(words) - 1) + [finish]
+    return [chunk({"content": word}, end, index) for index, (word, end) in enumerate(zip(words, ends, strict=True))]
+
+
+def test_an_index_that_counts_tokens_loses_none_of_them():
+    assert joined(events(*counted("He", "l", "", "lo"), "[DONE]")) == ("Hello", "", "length")
+    found, error = decoded(events(*counted("He", "l", "lo")))
+    assert (found, error[0]) == ([TextDelta("He")], providerkit.StreamTruncated)
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [text("Hello"), *[chunk({"content": "no"}, None, 1)] * 2],
+        [text("Hello"), chunk({"content": "no"}, None, 2), chunk({"content": "no"}, "length", 1)],
+        [text("Hello"), chunk({"content": "no"}, "length", 1), STOP],
+        [text("Hello"), chunk({"content": "no"}, "length", "b")],
+        [json.dumps({"choices": [{"delta": {"content": "Hello"}}, {"index": 1, "delta": {"content": "no"}}]})],
+    ],
+    ids=["twice", "back", "the first ends", "a name", "in one chunk"],
+)
+def test_several_choices_are_not_taken_for_it(chunks):
+    assert joined(events(*chunks, "[DONE]")) == ("Hello", "", "stop")
+
+
+def test_of_a_completion_the_first_choice_is_read_whatever_its_index():
+    head = ResponseHead(200, Headers({"Content-Type": "application/json"}))
+    body = json.dumps({"choices": [{"index": 4, "message": {"content": "Hello"}, "finish_reason": "stop"}]}).encode()
+    assert decoded(body, head=head) == ([TextDelta("Hello"), Finish("stop")], None)
 
 
 # Whole completions
@@ -546,6 +735,13 @@ def test_every_truncation_of_a_stream_is_an_error_until_its_end_is_said():
 # Whatever a server sends
 
 KEYS = [
+    "base_resp",
+    "status_code",
+    "error_message",
+    "logprobs",
+    "images",
+    "citations",
+    "model",
     "choices",
     "delta",
     "message",
@@ -608,7 +804,8 @@ def test_whatever_a_server_sends_is_events_and_one_finish_or_a_typed_error(bodie
         except ProviderKitError:
             continue
         assert transcript.finished
-        assert all(call.id for call in transcript.reply().tool_calls)
+        ids = [call.id for call in transcript.reply().tool_calls if call.id]
+        assert len(ids) == len(set(ids))
 
 
 @pytest.mark.parametrize("words", [",", ":", '"', "?", "Hello"])

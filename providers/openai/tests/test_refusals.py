@@ -9,6 +9,7 @@ from providerkit_openai import OpenAI
 
 import providerkit
 
+DATE = "Thu, 26 Nov 2026 12:00:00 GMT"
 OPENAI_ERROR = {"message": "no more", "type": "invalid_request_error", "param": "model", "code": "bad_thing"}
 TEXT = 'data: {"choices": [{"index": 0, "delta": {"content": "I think"}, "finish_reason": null}]}\n\n'
 
@@ -36,6 +37,11 @@ SHAPES = {
     "a message": ({"message": "no more", "request_id": "r7"}, None),
     "a message beside an error that is null": ({"error": None, "message": "no more"}, None),
     "JSON text": ("no more", None),
+    "MiniMax": ({"choices": None, "base_resp": {"status_code": 2013, "status_msg": "no more"}}, "2013"),
+    "a word of another name": ({"error_type": "bad", "error_code": 7, "error_message": "no more"}, "7"),
+    "a type, and a word of another name": ({"error_type": "bad", "error_msg": "no more"}, "bad"),
+    "Cloudflare": ({"success": False, "errors": [{"code": 7, "message": "no more"}]}, "7"),
+    "a short name": ({"code": "bad", "msg": "no more"}, "bad"),
 }
 
 
@@ -70,8 +76,9 @@ async def test_an_error_is_typed_by_its_status_in_any_shape(name, status, kind):
         (b"<h1>Bad</h1>", "text/html"),
         (b"", "text/plain"),
         (b"{}", "text/plain"),
+        (b"5", "application/json"),
     ],
-    ids=["truncated", "html", "empty", "an empty object"],
+    ids=["truncated", "html", "empty", "an empty object", "a number"],
 )
 async def test_an_error_without_words_has_those_of_its_status(body, content_type):
     error = await refused(providerkit.ServerError, 502, body, content_type=content_type)
@@ -132,10 +139,17 @@ async def test_the_body_may_hold_the_name_of_the_request():
                 "billing_hard_limit_reached",
                 "billing_not_active",
                 "enforced_spend_limit_reached",
+                "exceeded_current_quota_error",
+                "insufficient_balance",
+                "1113",
             )
         ],
         (429, "rate_limit_exceeded", providerkit.RateLimited),
         (429, "slow_down", providerkit.RateLimited),
+        (429, "rate_limit_reached_error", providerkit.RateLimited),
+        (400, "Arrearage", providerkit.QuotaExhausted),
+        (400, "data_inspection_failed", providerkit.ContentFiltered),
+        (400, "1261", providerkit.ContextLengthExceeded),
         (400, "context_length_exceeded", providerkit.ContextLengthExceeded),
         (400, "exceed_context_size_error", providerkit.ContextLengthExceeded),
         (400, "content_filter", providerkit.ContentFiltered),
@@ -175,6 +189,24 @@ INSIDE = {
     "D10 in the choice": b'data: {"choices":[{"index":0,"error":{"message":"no more","code":"500"},"delta":{}}]}\n\n',
     "D11 event: error": b'event: error\ndata: {"error":{"message":"no more","type":"api_error"}}\n\n',
     "D11 without an envelope": b'event: error\ndata: {"message":"no more","type":"server_error"}\n\n',
+    "a code and words": b'data: {"code":500,"message":"no more"}\n\n',
+    "a code that is a word": b'data: {"code":"internal_error","message":"no more","request_id":"r"}\n\n',
+    "a type and words": b'data: {"type":"server_error","message":"no more"}\n\n',
+    "a status and words": b'data: {"status":500,"message":"no more"}\n\n',
+    "Anthropic's type": b'data: {"type":"error","error":{"type":"api_error","message":"no more"}}\n\n',
+    "error_message": b'data: {"choices":null,"error_type":"InternalServerError","error_message":"no more"}\n\n',
+    "MiniMax": b'data: {"choices":null,"base_resp":{"status_code":1013,"status_msg":"no more"}}\n\n',
+    "in an event that was not finished": b'data: {"id":"c","choices":[{"delta":{"content":"Hel'
+    b'{"error":{"message":"no more","code":500}}\n\n',
+    "in an event that was not finished, on a line of its own": b'data: {"id":"c","choi\n'
+    b'data: {"error":{"message":"no more","code":500}}\n\n',
+    "after an event that was not finished": b'data: {"id":"c","choices":[{"del\n\n'
+    b'data: {"error":{"message":"no more","code":500}}\n\n',
+    "in an event of type error after one that was not finished": b'data: {"id":"c"\n\n'
+    b'event: error\ndata: {"error":{"message":"no more","code":500}}\n\n',
+    "in an event that was not finished, after it": b'data: {"id":"c"\n\n'
+    b'data: {"id":"c","choi{"error":{"message":"no more","code":500}}\n\n',
+    "in an event that never ends": b'data: {"id":"c","choices":[{"del{"error":{"message":"no more","code":500}}',
 }
 
 
@@ -235,6 +267,95 @@ async def test_an_error_that_is_empty_beside_a_choice_is_none(nothing):
         assert (await ask(server.base_url, OpenAI)).text == "ok"
 
 
+MINIMAX = {1002: providerkit.RateLimited, 1004: providerkit.AuthenticationError, 1008: providerkit.QuotaExhausted} | {
+    1027: providerkit.ContentFiltered,
+    2013: providerkit.BadRequest,
+    1033: providerkit.ServerError,
+    7: providerkit.ProviderError,
+}
+
+
+@pytest.mark.parametrize("code", MINIMAX)
+async def test_minimax_refuses_by_number_at_a_good_status(code):
+    value = json.dumps({"id": "x", "choices": None, "base_resp": {"status_code": code, "status_msg": "no more"}})
+    for body in (value, f"data: {value}\n\n"):
+        error = await failed(MINIMAX[code], http(body.encode()))
+        assert (str(error), error.code) == ("openai: 200: no more", str(code))
+
+
+@pytest.mark.parametrize(
+    "fine",
+    [
+        {"base_resp": {"status_code": 0, "status_msg": "success"}},
+        {"base_resp": None, "error_message": "", "error_msg": None},
+        {"code": 0, "message": "success"},
+        {"code": 500, "message": "all is well, as there is a choice"},
+    ],
+    ids=str,
+)
+async def test_what_says_that_all_is_well_is_no_error(fine):
+    body = json.dumps({"choices": [{"delta": {"content": "ok"}, "finish_reason": "stop"}], **fine})
+    empty = json.dumps({"choices": [], **fine, **({"code": "200"} if "code" in fine else {})})
+    async with serve(http(f"data: {body}\n\ndata: {empty}\n\n".encode())) as server:
+        assert (await ask(server.base_url, OpenAI)).text == "ok"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b'data: {"id":"c"{"type":"note"}\n\n',
+        b'data: {"id":"c"\n\n',
+        b'data: {"id":"c"\n\n' + TEXT.encode(),
+        b'data: {"a\n\n' * 2,
+    ],
+)
+async def test_a_broken_event_that_nothing_explains_is_malformed(broken):
+    for body in (TEXT.encode() * 2 + broken, TEXT.encode() * 2 + broken + b"data: [DONE]\n\n"):
+        error = await failed(providerkit.StreamMalformed, http(body))
+        assert error.partial == "I think" * 2
+
+
+# A chat that is too long, by words alone
+
+TOO_LONG = [
+    "This model's maximum context length is 32768 tokens. However, you requested 41648 tokens (37552 in the messages).",
+    "This endpoint's maximum context length is 131072 tokens. However, you requested about 150000 tokens.",
+    "Please reduce the length of the messages or completion.",
+    "Prompt contains 70000 tokens and 0 draft tokens, too large for model with 32768 maximum context length",
+    "This model's maximum prompt length is 131072 but the request contains 537812 tokens.",
+    "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4097. Given: 5000 and 512",
+    "The prompt is too long: 40000, model maximum context length: 32768",
+    "The decoder prompt (length 5000) is longer than the maximum model length of 4096.",
+    "the request exceeds the available context size, try increasing it",
+    "Trying to keep the first 5000 tokens when context the overflows.",
+    "prompt is too long: 201000 tokens > 200000 maximum",
+    "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",
+    "Invalid request: Your request exceeded model token limit: 131072",
+    "invalid params, context window exceeds limit (2013)",
+    "Your input exceeds the context window of this model. Please adjust your input and try again.",
+]
+
+
+@pytest.mark.parametrize("words", TOO_LONG)
+@pytest.mark.parametrize("status", [200, 400, 413, 422, 500])
+async def test_words_say_that_a_chat_is_too_long_where_no_code_does(status, words):
+    error = await refused(providerkit.ContextLengthExceeded, status, {"error": {"message": words, "code": 400}})
+    assert (str(error), error.status, error.code) == (f"openai: {status}: {words}", status, "400")
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (401, providerkit.AuthenticationError),
+        (402, providerkit.QuotaExhausted),
+        (404, providerkit.NotFound),
+        (429, providerkit.RateLimited),
+    ],
+)
+async def test_another_status_says_more_than_these_words(status, kind):
+    await refused(kind, status, {"error": {"message": TOO_LONG[0]}})
+
+
 # How long to wait
 
 
@@ -262,12 +383,60 @@ async def test_an_error_that_is_empty_beside_a_choice_is_none(nothing):
         ({"x_ratelimit_remaining_tokens": "9", "x_ratelimit_reset_tokens": "3s"}, "", None),
         ({"x_ratelimit_remaining_tokens": "0", "x_ratelimit_reset_tokens": "-1"}, "try again in 5s", 5),
         ({"x_ratelimit_remaining_tokens": "0", "x_ratelimit_reset_tokens": "7s and more"}, "", None),
+        ({}, "Please retry in 10h17m5.7s", 37025.7),
+        ({}, "Please retry in 36.5s.", 36.5),
+        ({}, "Please retry after 26 seconds.", 26),
+        ({}, "reached max request: 3, please try again after 1 seconds", 1),
+        ({}, "Rate limited. Wait 2 minutes and 5 secs before you ask", 125),
+        ({}, "Your quota will reset after 1 day, 2 hours", 93600),
+        ({}, "Retry your request after 500 milliseconds", 0.5),
+        ({}, "TRY AGAIN IN 20S", 20),
+        ({}, "Try again at 10. You have 5 messages", None),
+        ({}, "Limit 3 / 5m, retry later", None),
+        ({"Retry_After": "6m0s"}, "", 360),
+        ({"Retry_After": "soon"}, "try again in 5s", 5),
+        ({"x_ratelimit_reset": "12ms"}, "", 0.012),
+        ({"x_ratelimit_reset": "7"}, "", 7),
+        ({"x_ratelimit_reset": "7.5"}, "try again in 5s", 7.5),
+        ({"x_ratelimit_reset": "7", "x_ratelimit_remaining": "3"}, "", None),
+        ({"ratelimit_reset": "7", "ratelimit_remaining": "0"}, "", 7),
+        ({"x_ratelimit_reset_tokens_day": "9.5", "x_ratelimit_remaining_tokens_day": "0"}, "", 9.5),
+        ({"Date": DATE, "x_ratelimit_reset": "1795694520"}, "", 120),
+        ({"Date": DATE, "x_ratelimit_reset": "1795694520500"}, "", 120.5),
+        ({"Date": DATE, "x_ratelimit_reset": "2026-11-26T12:02:00Z"}, "", 120),
+        ({"Date": DATE, "x_ratelimit_reset": "2026-11-26T12:02:00"}, "", 120),
+        ({"Date": DATE, "x_ratelimit_reset": "1795690000"}, "", 0),
+        ({"x_ratelimit_reset": "9999-99-99"}, "", None),
     ],
     ids=str,
 )
 async def test_how_long_to_wait_is_said_by_headers_else_by_a_sentence(headers, words, seconds):
     error = await refused(providerkit.RateLimited, 429, {"error": {"message": words or "no"}}, **headers)
     assert error.retry_after == seconds
+
+
+IN_THE_BODY = {
+    "RetryInfo": (
+        [{"error": {"message": "no", "details": [7, {"@type": "QuotaFailure"}, {"retryDelay": "36.5s"}]}}],
+        36.5,
+    ),
+    "a router's metadata": ({"error": {"message": "no", "metadata": {"headers": {"X-RateLimit-Reset": "7"}}}}, 7),
+    "its Retry-After": ({"error": {"message": "no", "metadata": {"headers": {"Retry-After": 9}}}}, 9),
+    "its moment": ({"error": {"message": "no", "metadata": {"headers": {"X-RateLimit-Reset": 1795694520000}}}}, 120),
+    "metadata that is none": ({"error": {"message": "no", "metadata": {"headers": 7}, "details": 7}}, None),
+}
+
+
+@pytest.mark.parametrize("name", IN_THE_BODY)
+async def test_how_long_to_wait_may_stand_in_the_body(name):
+    value, seconds = IN_THE_BODY[name]
+    error = await refused(providerkit.RateLimited, 429, value, Date=DATE)
+    assert error.retry_after == seconds
+
+
+async def test_a_server_that_has_failed_may_say_when_to_try_again():
+    error = await refused(providerkit.ServerError, 503, {"error": {"message": "Loading, try again in 20s"}})
+    assert error.retry_after == 20
 
 
 async def test_other_errors_do_not_say_when_to_try_again():

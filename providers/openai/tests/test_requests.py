@@ -1,10 +1,12 @@
 """What is asked: bodies and headers, and chats that can't be asked."""
 
 import json
+import re
 from importlib.metadata import version
 
 import attrs
 import pytest
+from loopback import http, serve
 from providerkit_openai import Dialect, OpenAI, services
 from yarl import URL
 
@@ -144,6 +146,136 @@ def test_calls_and_their_results_go_back_as_they_came():
             "tool_calls": [{"id": "call_1", "type": "function", "function": function}],
         },
     ]
+
+
+CALLED = Message("assistant", "", tool_calls=[ToolCall("call_1", "weather", "{}")])
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ('{"city": "Rome"}', '{"city": "Rome"}'),
+        ("", "{}"),
+        (" \n", "{}"),
+        ("null", "{}"),
+        ("{}", "{}"),
+        ('{"city": "Ro', '{"arguments": "{\\"city\\": \\"Ro"}'),
+        ("[1]", '{"arguments": "[1]"}'),
+        ("Rome é", '{"arguments": "Rome é"}'),
+        ('{"a": NaN}', '{"arguments": "{\\"a\\": NaN}"}'),
+    ],
+)
+def test_arguments_go_back_as_json_of_an_object_whatever_the_model_wrote(written, sent):
+    """Servers parse them, and refuse the whole chat if they can't."""
+    body = body_of(Message("assistant", "", tool_calls=[ToolCall("call_1", "weather", written)]))
+    (call,) = body["messages"][0]["tool_calls"]
+    assert call["function"]["arguments"] == sent
+    assert isinstance(json.loads(sent), dict)
+
+
+async def test_a_model_that_writes_broken_arguments_is_told_what_was_wrong():
+    def weather(city: str) -> str:
+        return "Sun"
+
+    function = {"name": "weather", "arguments": '{"city": "Ro'}
+    delta = {"tool_calls": [{"index": 0, "id": "call_1", "function": function}]}
+    asks = json.dumps({"choices": [{"index": 0, "delta": delta, "finish_reason": "tool_calls"}]})
+    answers = iter([f"data: {asks}\n\n", ANSWER])
+
+    async def answer(request, writer):
+        writer.write(http(next(answers).encode()))
+
+    async with serve(answer) as server, providerkit.Client() as client:
+        chat = client.run(provider="vllm", model="m", base_url=server.base_url, tools=[Tool.from_function(weather)])
+        assert (await chat.send("?")).text == "ok"
+        asked, call, told = json.loads(server.requests[1].body)["messages"]
+    assert json.loads(call["tool_calls"][0]["function"]["arguments"]) == {"arguments": '{"city": "Ro'}
+    assert (asked["role"], told["tool_call_id"]) == ("user", "call_1")
+    assert "the model's arguments for the tool 'weather' are no JSON object" in told["content"]
+
+
+@pytest.mark.parametrize("content", ["", " \n", [], [TextPart("")]], ids=repr)
+def test_an_answer_without_text_and_calls_is_not_sent(content):
+    body = body_of(Message("user", "hi"), Message("assistant", content), Message("user", "and now?"), CALLED)
+    assert [message["role"] for message in body["messages"]] == ["user", "user", "assistant"]
+
+
+def test_other_empty_messages_are_sent():
+    body = body_of(Message("user", ""), CALLED, Message("tool", "", tool_call_id="call_1"))
+    assert [message["content"] for message in body["messages"]] == ["", None, ""]
+
+
+def test_the_index_of_a_message_is_the_callers_also_after_one_that_is_not_sent():
+    with pytest.raises(providerkit.InvalidMessages, match=r"messages\[2\]: a tool's message needs"):
+        body_of(Message("user", "hi"), Message("assistant", ""), Message("tool", "Sun."))
+
+
+@pytest.mark.parametrize(
+    ("provider", "given", "taken"),
+    [
+        ("mistral", "a1B2c3D4e", True),
+        ("mistral", "call_1", False),
+        ("mistral", "a1B2c3D4é", False),
+        ("mistral", "a1B2c3D4e5", False),
+        ("openai", "call_1", True),
+        ("openai", "a" * 40, True),
+        ("openai", "a" * 41, False),
+        ("vllm", "a" * 41, True),
+    ],
+)
+def test_ids_that_a_service_refuses_are_replaced_consistently(provider, given, taken):
+    """They may be another service's: a chat can go on elsewhere."""
+    dialect = getattr(services, provider).dialect
+    calls = [ToolCall(given, "weather", "{}"), ToolCall(f"{given}2", "weather", "{}")]
+    turns = [
+        Message("assistant", "", tool_calls=calls),
+        *(Message("tool", "x", tool_call_id=call.id) for call in calls),
+    ]
+    said, *answers = body_of(*turns, dialect=dialect)["messages"]
+    ids = [call["id"] for call in said["tool_calls"]]
+    assert ids == [answer["tool_call_id"] for answer in answers]
+    assert len(set(ids)) == 2
+    assert (ids[0] == given) is taken
+    assert taken or re.fullmatch("[A-Za-z0-9]{9}", ids[0])
+    assert ids == [call["id"] for call in body_of(*turns, dialect=dialect)["messages"][0]["tool_calls"]]
+
+
+SYSTEMS = [Message("system", "Be brief."), Message("user", "hi"), Message("system", [TextPart("Be kind.")])]
+
+
+@pytest.mark.parametrize("provider", ["vllm", "llamacpp", "lmstudio", "openai_compatible"])
+def test_several_system_messages_are_one_for_a_service_that_refuses_two(provider):
+    dialect = getattr(services, provider).dialect
+    hi = {"role": "user", "content": "hi"}
+    for messages, options, system in [
+        (SYSTEMS, {}, "Be brief.\n\nBe kind."),
+        (SYSTEMS, {"system": "Be true."}, "Be true.\n\nBe brief.\n\nBe kind."),
+        (SYSTEMS[1:], {}, "Be kind."),
+        (SYSTEMS[:2], {}, "Be brief."),
+    ]:
+        body = body_of(*messages, dialect=dialect, **options)
+        assert body["messages"] == [{"role": "system", "content": system}, hi]
+    assert body_of(SYSTEMS[1], dialect=dialect)["messages"] == [hi]
+
+
+def test_other_services_are_sent_system_messages_as_they_stand():
+    body = body_of(*SYSTEMS, system="Be true.")
+    assert [message["role"] for message in body["messages"]] == ["system", "system", "user", "system"]
+
+
+@pytest.mark.parametrize("end", ["/chat/completions", "/chat/completions/", "/Chat/Completions"])
+async def test_an_address_that_ends_in_the_path_of_the_wire_is_an_error_that_says_so(mocked, end):
+    for provider in ("openai", "openai-compatible"):
+        options = {"base_url": f"https://llm.example/secret/v1{end}", "api_key": KEY}
+        for ask in (
+            providerkit.run("hi", provider=provider, model="m", **options),
+            providerkit.provider(provider).models(**options),
+        ):
+            with pytest.raises(providerkit.InvalidOption, match="base_url ends in '/chat/completions'") as caught:
+                await ask
+            assert caught.value.option == "base_url"
+            assert "secret" not in str(caught.value)
+    assert mocked.requests == {}
 
 
 @pytest.mark.parametrize(

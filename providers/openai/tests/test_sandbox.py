@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 
 import providerkit
-from providerkit import ReasoningDelta, TextDelta, Tool, ToolCall, Usage
+from providerkit import Answered, ReasoningDelta, TextDelta, Tool, ToolCall, Usage
 
 CHAT = [
     {"role": "system", "content": "Be brief."},
@@ -72,13 +72,14 @@ async def test_usage_is_told_where_it_is_asked_for(sandbox):
 async def test_it_thinks_where_its_name_says_so(sandbox):
     run = providerkit.run("hi there", provider="openai", model="sandbox-reasoning", base_url=sandbox)
     found = [event async for event in run.events()]
-    assert found[:4] == [
+    assert found[:5] == [
+        Answered("sandbox-reasoning", "chatcmpl-sandbox"),
         ReasoningDelta("They"),
         ReasoningDelta(" say"),
         ReasoningDelta(" 'hi"),
         ReasoningDelta(" there'."),
     ]
-    assert type(found[4]) is TextDelta
+    assert type(found[5]) is TextDelta
     assert run.reply.usage.reasoning_tokens == 4
 
 
