@@ -11,8 +11,10 @@ from typing import TypeAlias
 
 import attrs
 
-from providerkit import sync
+from providerkit import Timeouts, sync
 
+# For what many do at once, which takes as long as the machine takes.
+UNHURRIED = Timeouts(connect=None, first_event=None, idle=None)
 Handler: TypeAlias = "Callable[[Received, asyncio.StreamWriter], Awaitable[None]]"
 
 
@@ -90,11 +92,16 @@ def serve_elsewhere(answer: bytes | Handler) -> Iterator[Server]:
         sync.call(serving.__aexit__(None, None, None))
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    """Let others work until something holds; the limit only makes a failure of what never does."""
-    async with asyncio.timeout(60):
-        while not holds():  # noqa: ASYNC110 - what is waited for sets no event
-            await asyncio.sleep(0)
+async def until(holds: Callable[[], bool], *tasks: asyncio.Future[object]) -> None:
+    """Let others work until something holds; raise what a task raises that works on it and ends before.
+
+    There is no limit but that of each test: one of its own would be the time of a machine.
+    """
+    while not holds():
+        for task in tasks:
+            if task.done():
+                raise AssertionError("a task has ended that was waited for") from task.exception()
+        await asyncio.sleep(0)
 
 
 async def _while_connected(reader: asyncio.StreamReader, answering: Awaitable[None]) -> None:
