@@ -27,11 +27,16 @@ def shown(console):
     return SEQUENCE.sub("", console.file.getvalue()).replace("\r", "")
 
 
+def undisturbed(view):
+    """Keep a view from drawing on a thread of its own, which begins when it is entered."""
+    view._live.auto_refresh = False
+    return view
+
+
 def page(*pieces, **size):
     """Draw an answer; give all that was drawn, the last state last."""
     screen = console(**size)
-    with rendering.Page(screen) as view:
-        view._live.auto_refresh = False
+    with undisturbed(rendering.Page(screen)) as view:
         for piece in pieces:
             view.event(0, TextDelta(piece))
         view.event(0, providerkit.Finish("stop"))
@@ -96,8 +101,7 @@ def test_nothing_is_drawn_of_an_answer_without_text():
 
 def columns(*, ends, width=60, height=20, texts=("first answer", "second \x1b[2Janswer")):
     screen = console(width, height)
-    with rendering.Columns(["koala/one", "koala/two"], screen) as view:
-        view._live.auto_refresh = False
+    with undisturbed(rendering.Columns(["koala/one", "koala/two"], screen)) as view:
         for number, text in enumerate(texts):
             view.event(number, TextDelta(text))
             view.event(number, providerkit.Finish("stop"))
