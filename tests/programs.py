@@ -128,7 +128,7 @@ class Program:
 
     def end(self) -> tuple[str, str, int]:
         """Wait for the end, and give what is left of its output, what it printed on standard error, and its status."""
-        output, errors = self._process.communicate(timeout=60)
+        output, errors = self._process.communicate()
         return output, errors, self._process.returncode
 
     def kill(self) -> None:
