@@ -37,6 +37,13 @@ class Server:
     requests: list[Received] = attrs.field(factory=list)
     closed: asyncio.Queue[None] = attrs.field(factory=asyncio.Queue)  # an item for each connection that ended
     open: int = 0  # connections that have not ended
+    changed: asyncio.Event = attrs.field(factory=asyncio.Event)  # set when one of these has, or a handler says so
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds, in peace: what is waited for may need the processor."""
+        while not holds():
+            self.changed.clear()
+            await self.changed.wait()
 
 
 @asynccontextmanager
@@ -68,6 +75,7 @@ async def serve(answer: bytes | Handler, **listening: object) -> AsyncIterator[S
             writer.close()
             server.closed.put_nowait(None)
             server.open -= 1
+            server.changed.set()
 
     listener = await asyncio.start_server(talk, "127.0.0.1", 0, **listening)  # type: ignore[arg-type]
     scheme = "https" if listening.get("ssl") else "http"
