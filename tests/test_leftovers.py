@@ -20,10 +20,12 @@ TESTS = """
 import asyncio, gc, logging, os, pytest, signal, subprocess, sys, threading
 from providerkit import sync
 
-over = threading.Event()
+begun, over = threading.Event(), threading.Event()
 kept = []
 
-async def over_there(): await asyncio.Event().wait()
+async def over_there():
+    begun.set()
+    await asyncio.Event().wait()
 
 def test_nothing(monkeypatch, tmp_path):
     monkeypatch.setenv("LEFT", "no")
@@ -38,7 +40,9 @@ def test_logger(): logging.getLogger("providerkit").setLevel(logging.ERROR)
 def test_profiler(): sys.setprofile(lambda *event: None)
 def test_collector(): gc.disable()
 def test_thread(): threading.Thread(target=over.wait, daemon=True).start()
-def test_task(): kept.append(asyncio.run_coroutine_threadsafe(over_there(), sync.loop_thread().loop))
+def test_task():
+    kept.append(asyncio.run_coroutine_threadsafe(over_there(), sync.loop_thread().loop))
+    begun.wait()
 def test_process(): kept.append(subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE))
 
 def test_module(tmp_path, monkeypatch):
