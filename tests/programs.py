@@ -13,7 +13,7 @@ from pathlib import Path
 from textwrap import dedent, indent
 
 import attrs
-from loopback import Received, Server, http, serve_elsewhere, until
+from loopback import Received, Server, http, serve_elsewhere
 
 from providerkit import loads, sync
 
@@ -62,13 +62,17 @@ class Host:
         self.programs.append(program)
         return program
 
+    def begin(self) -> None:
+        self.begun += 1
+        self.server.changed.set()
+
     def until_begun(self, number: int = 1) -> None:
         """Wait until so many answers have begun."""
-        sync.call(until(lambda: self.begun >= number))
+        sync.call(self.server.until(lambda: self.begun >= number))
 
     def until_closed(self) -> None:
         """Wait until no connection is left."""
-        sync.call(until(lambda: self.server.open == 0))
+        sync.call(self.server.until(lambda: self.server.open == 0))
 
 
 @contextmanager
@@ -83,12 +87,12 @@ def hosting() -> Iterator[Host]:
             case "throttled":
                 writer.write(http(b"", status=429, Retry_After="100"))
             case "silent":
-                host.begun += 1
+                host.begin()
                 await asyncio.Event().wait()
             case "stream":
                 writer.write(HEAD + FIRST)
                 await writer.drain()
-                host.begun += 1
+                host.begin()
                 await goes_on.wait()
                 writer.write(REST)
 
@@ -128,7 +132,7 @@ class Program:
 
     def end(self) -> tuple[str, str, int]:
         """Wait for the end, and give what is left of its output, what it printed on standard error, and its status."""
-        output, errors = self._process.communicate(timeout=60)
+        output, errors = self._process.communicate()
         return output, errors, self._process.returncode
 
     def kill(self) -> None:

@@ -18,7 +18,7 @@ import attrs
 import pytest
 from asking import Told
 from clocks import HandClock
-from loopback import Received, Server, http, serve_elsewhere, until
+from loopback import UNHURRIED, Received, Server, http, serve_elsewhere, until
 from parrots import Macaw
 
 import providerkit
@@ -304,16 +304,17 @@ async def test_a_thousand_cancelled_at_once_leave_nothing():
             await silent.wait()
 
     with serve_elsewhere(answer) as server:
-        async with providerkit.Client(limits=providerkit.Limits(connections=800)) as client:
-            began = asyncio.Semaphore(0)
+        limits = providerkit.Limits(connections=800)
+        async with providerkit.Client(limits=limits, timeouts=UNHURRIED) as client:
+            begun = 0
 
             async def ask() -> None:
+                nonlocal begun
                 async for _ in client.run("hi", provider=Macaw, base_url=server.base_url):
-                    began.release()
+                    begun += 1
 
             tasks = [asyncio.ensure_future(ask()) for _ in range(1000)]
-            for _ in range(800):
-                await began.acquire()
+            await until(lambda: begun == 800, *tasks)
             for task in tasks:
                 task.cancel()
             results = await asyncio.gather(*tasks, return_exceptions=True)

@@ -39,6 +39,24 @@ def test_the_environments_of_tox_it_names_are_there():
     assert [name for name in tox if name.startswith("testenv") and "description" not in tox[name]] == []
 
 
+def test_the_files_that_tox_names_are_there():
+    named = re.findall(
+        r"^    (?:--ignore )?((?:tests|providers)\S*)$", (ROOT / "tox.ini").read_text("utf-8"), re.MULTILINE
+    )
+    assert len(named) > 20
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_all_of_tox_is_all():
+    tox = configparser.ConfigParser()
+    tox.read(ROOT / "tox.ini")
+    labels = dict(line.split(" = ") for line in tox["tox"]["labels"].strip().splitlines())
+    heavy, everything = ({name.strip() for name in labels[name].split(", ")} for name in ("heavy", "all"))
+    listed = {name for name in tox["tox"]["env_list"].split() if "{" not in name} - {"oldest"}
+    assert listed | heavy <= everything
+    assert "py{311,312,313,314}-aiohttp{oldest,newest}" in everything
+
+
 def test_the_set_up_installs_the_extras_that_the_tests_need():
     tox = configparser.ConfigParser()
     tox.read(ROOT / "tox.ini")

@@ -174,14 +174,17 @@ def test_a_script_that_asks_nothing_says_so_in_a_line():
 @asynccontextmanager
 async def web_page(*arguments):
     """Start the example as its docstring says, and give its address; it must end without a complaint."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-u", "-W", "error", EXAMPLES / "web_page.py", "--port", str(port)]
-    process = await asyncio.create_subprocess_exec(*command, *arguments, stdout=PIPE, stderr=PIPE)
+    process, port = None, 0
+    while not port:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        command = [sys.executable, "-u", "-W", "error", EXAMPLES / "web_page.py", "--port", str(port)]
+        process = await asyncio.create_subprocess_exec(*command, *arguments, stdout=PIPE, stderr=PIPE)
+        if b"Running on" not in await process.stdout.readline():
+            _, complaints = await process.communicate()
+            assert b"address already in use" in complaints, complaints  # another program was given that port since
+            port = 0
     try:
-        while line := await process.stdout.readline():
-            if b"Running on" in line:
-                break
         yield f"http://127.0.0.1:{port}"
         process.send_signal(signal.SIGINT)
         _, complaints = await process.communicate()

@@ -17,6 +17,7 @@ import trustme
 from asking import KEY, ONCE, ask, failure
 from chat_completions import ChatCompletions, answer, chunk, event, refusal, tool_call, usage
 from clocks import HandClock
+from loopback import UNHURRIED, until
 from parrots import Macaw, Parrot
 
 import providerkit
@@ -692,10 +693,10 @@ async def _collect(run: providerkit.Run) -> providerkit.Reply:
 
 async def test_a_thousand_runs_that_are_cancelled_at_once_leave_nothing():
     server = FaultServer(faults.stall(1), answer=ABC)
-    async with server as url, providerkit.Client(retry=ONCE) as client:
+    async with server as url, providerkit.Client(retry=ONCE, timeouts=UNHURRIED) as client:
         before = asyncio.all_tasks()
         tasks = [asyncio.create_task(_collect(client.run("hi", provider=Macaw, base_url=url))) for _ in range(1000)]
-        await server.asked(1000)
+        await until(lambda: len(server.log) == 1000, *tasks)
         for task in tasks:
             task.cancel()
         assert {type(done) for done in await asyncio.gather(*tasks, return_exceptions=True)} == {asyncio.CancelledError}

@@ -118,11 +118,11 @@ asyncio.run(inside())
 }
 
 
-def run_program(body, timeout=120):
+def run_program(body):
     indented = "".join(f"    {line}\n" for line in body.strip().splitlines())
     code = f"{PREAMBLE}\ndef main():\n{indented}\n{SERVED}"
     command = [sys.executable, "-X", "dev", "-W", "error", "-c", code]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("body", PROGRAMS.values(), ids=PROGRAMS)
@@ -138,7 +138,7 @@ async def inside():
     await ask()
     gc.collect()
     before = sockets(), threading.active_count()
-    for number in range(2000): assert f"'{number}'" in (await ask(number)).text
+    for number in range(300): assert f"'{number}'" in (await ask(number)).text
     assert (sockets(), threading.active_count()) == before
     assert len(asyncio.all_tasks()) == 1
 asyncio.run(inside())
@@ -147,7 +147,7 @@ print("done")
     "blocking": """
 ask().result()
 before = sockets(), threading.active_count()
-for number in range(2000): assert f"'{number}'" in "".join(ask(number))
+for number in range(300): assert f"'{number}'" in "".join(ask(number))
 assert (sockets(), threading.active_count()) == before
 print("done")
 """,

@@ -41,8 +41,10 @@ def folder(tmp_path):
 
 
 def pytest_says(folder: Path, base_url: str, **environment: str) -> str:
-    program = [sys.executable, "-m", "pytest", "-q", "-o", "asyncio_mode=auto", "-p", "no:cacheprovider", str(folder)]
-    variables = os.environ | {"ASKED": base_url} | environment
+    options = ("-q", "-o", "asyncio_mode=auto", "-p", "no:cacheprovider", "-p", "pytest_asyncio.plugin")
+    program = [sys.executable, "-m", "pytest", *options, str(folder)]
+    alone = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # the others take longer to import than the tests to run
+    variables = os.environ | {"ASKED": base_url} | alone | environment
     return subprocess.run(program, capture_output=True, text=True, check=False, env=variables, cwd=folder).stdout
 
 

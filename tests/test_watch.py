@@ -212,7 +212,8 @@ async def test_the_consumers_pauses_count_for_total_alone(clock: HandClock):
     assert (error.clock, error.partial) == ("total", "a")
 
 
-async def test_a_status_that_is_known_outlives_the_clocks_of_content(clock: HandClock):
+async def test_a_status_that_is_known_outlives_the_clocks_of_content(clock: HandClock, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("providerkit.exchange.ERROR_BODY", 0.01)
     head = b"HTTP/1.1 503 Words\r\nContent-Length: 9\r\n\r\n"
     async with serve(script(clock, head, 100.0)) as server:
         await failure(providerkit.ServerError, ask(server.base_url, clock=clock))

@@ -4,6 +4,7 @@ import json
 from importlib.metadata import version
 
 import pytest
+from cuts import unhurried
 from hypothesis import given
 from hypothesis import strategies as st
 from providerkit_koala import Koala
@@ -158,6 +159,7 @@ def test_histories_are_pairs(turns, input_history, output_history):
 words = st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), min_size=1)
 
 
+@unhurried
 @given(pairs=st.lists(st.tuples(st.text(), st.text())), last=st.text(), systems=st.lists(st.text(), max_size=3))
 def test_the_histories_of_a_well_formed_chat_are_the_earlier_texts(pairs, last, systems):
     turns = [turn for user, assistant in pairs for turn in (("user", user), ("assistant", assistant))]
@@ -170,6 +172,7 @@ def test_the_histories_of_a_well_formed_chat_are_the_earlier_texts(pairs, last, 
     }
 
 
+@unhurried
 @given(earlier=st.lists(st.tuples(st.sampled_from(["user", "assistant"]), words)))
 def test_histories_have_equal_length_and_lose_nothing(earlier):
     body = body_of(*earlier, ("user", "last"))
