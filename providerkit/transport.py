@@ -15,12 +15,13 @@ import socket
 import ssl
 import sys
 import weakref
+from base64 import b64encode
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from .boundary import is_cancelled
 from .errors import (
@@ -335,6 +336,7 @@ class NetworkTransport:
         self._connections = connections
         self._connect = connect
         self._proxy = proxy
+        self._proxy_address, self._proxy_headers = _split_credentials(None if _is_socks(proxy) else proxy)
         self._connector = connector
 
     def send(self, request: Request) -> _Sending:
@@ -355,13 +357,17 @@ class NetworkTransport:
         import aiohttp
 
         failure: ProviderKitError
+        # Over TLS the proxy is asked to connect, by a request of its own.
+        is_tunnelled = request.url.lower().startswith("https:")
+        headers = {} if is_tunnelled else self._proxy_headers
         try:
             return await session.request(
                 request.method,
                 request.url,
-                headers=dict(request.headers.items()),
+                headers={**headers, **dict(request.headers.items())},
                 data=_payload(request.body),
-                proxy=None if _is_socks(self._proxy) else self._proxy,
+                proxy=self._proxy_address,
+                proxy_headers=(self._proxy_headers or None) if is_tunnelled else None,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(
                     total=None, connect=self._connect, sock_connect=NO_LIMIT if _is_socks(self._proxy) else None
@@ -530,6 +536,20 @@ def parse_proxy(proxy: str | None) -> str | None:
         )
     scheme, colon, rest = proxy.partition(":")
     return scheme.lower() + colon + rest
+
+
+def _split_credentials(proxy: str | None) -> tuple[str | None, dict[str, str]]:
+    """Return a proxy's address without user and password, and the header that says them (RFC 7617).
+
+    aiohttp would keep them in the key of each connection, and show that in its warnings.
+    """
+    parts = urlsplit(proxy or "")
+    if proxy is None or parts.username is None:
+        return proxy, {}
+    credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    basic = b64encode(credentials.encode("latin-1", "replace")).decode()
+    place = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=place).geturl(), {"Proxy-Authorization": f"Basic {basic}"}
 
 
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")

@@ -229,6 +229,7 @@ def test_an_interrupt_ends_the_command_line_though_a_name_server_is_silent(host)
         f"""
 {SILENT}
 from providerkit.cli import start
+sys.stdin = None  # which is a pipe that stays open
 sys.argv = ["providerkit", "run", "-p", "koala", "--base-url", "http://silent.invalid", "hi"]
 start()
 """

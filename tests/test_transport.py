@@ -627,20 +627,36 @@ async def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next(late: b
     assert (len(server.requests), server.connections) == (2, 2)
 
 
+BASIC = "Basic " + base64.b64encode(b"polly:pa55 word").decode()
+
+
 async def test_an_http_proxy_is_asked_in_place_of_the_host():
     async with serve(ANSWER) as proxy:
-        url = proxy.base_url.replace("http://", "http://polly:pa55word@")
+        url = proxy.base_url.replace("http://", "http://polly:pa55%20word@")
         assert (await ask("http://parrot.invalid", proxy=url)).text == "a"
-    (received,) = proxy.requests
+        assert (await ask("http://parrot.invalid", proxy=proxy.base_url)).text == "a"
+    received, without = proxy.requests
     assert received.path == "http://parrot.invalid/say"
-    assert received.headers["proxy-authorization"] == "Basic " + base64.b64encode(b"polly:pa55word").decode()
+    assert (received.headers["proxy-authorization"], "proxy-authorization" in without.headers) == (BASIC, False)
 
 
 async def test_an_http_proxy_that_refuses_to_connect_is_a_connect_error():
     async with serve(http(status=407)) as proxy:
+        url = proxy.base_url.replace("http://", "http://polly:pa55%20word@")
+        error = await failure(providerkit.ConnectError, ask("https://parrot.invalid", proxy=url), "pa55")
+    (received,) = proxy.requests
+    assert (received.method, received.headers["proxy-authorization"]) == ("CONNECT", BASIC)
+    assert "407" in str(error)
+
+
+async def test_no_key_of_a_connection_holds_the_password_of_a_proxy():
+    connections = Connections(Limits())
+    async with serve(ANSWER) as proxy:
         url = proxy.base_url.replace("http://", "http://polly:pa55word@")
-        error = await failure(providerkit.ConnectError, ask("https://parrot.invalid", proxy=url), "pa55word")
-    assert (proxy.requests[0].method, "407" in str(error)) == ("CONNECT", True)
+        async with NetworkTransport(connections, proxy=url).send(Request("GET", "http://parrot.invalid")):
+            session = await connections.session()
+            assert "polly" not in repr(session.connector._acquired_per_host)  # which aiohttp shows in its warnings
+    await connections.close()
 
 
 SOCKS = ("socks4", "socks4a", "socks5", "socks5h")
