@@ -40,7 +40,7 @@ from providerkit import (
     TextDelta,
     loads,
 )
-from providerkit.policy import retry_after
+from providerkit.engine.policy import retry_after
 
 # Answers as the services that are named give them (November 2026), shortened.
 SAMPLES = (

@@ -17,9 +17,10 @@ import aiohttp
 import providerkit_koala
 
 import providerkit
-from providerkit.events import Transcript
-from providerkit.exchange import Exchange, Observers
-from providerkit.routing import Routing, RunState
+from providerkit.chat.replies import Transcript
+from providerkit.engine.exchange import Exchange
+from providerkit.engine.observers import Observers
+from providerkit.engine.routing import Routing, RunState
 
 from .bench import cores, upstream
 from .calls import WORDS

@@ -7,203 +7,131 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from importlib.metadata import version
 
-    from .calls import Route
-    from .client import Client, Models, Provider, provider, run
-    from .conversation import Conversation
-    from .decoders import ByContent, EventStream, JSONBody, JSONLines
-    from .discovery import providers
+    from .chat.events import (
+        Answered as Answered,
+        Event as Event,
+        Finish as Finish,
+        ProviderData as ProviderData,
+        ReasoningDelta as ReasoningDelta,
+        Restart as Restart,
+        TextDelta as TextDelta,
+        ToolCallDelta as ToolCallDelta,
+        ToolResult as ToolResult,
+        Usage as Usage,
+    )
+    from .chat.messages import Message as Message
+    from .chat.models import Model as Model, ProviderInfo as ProviderInfo
+    from .chat.options import Chat as Chat
+    from .chat.parts import ImagePart as ImagePart, Part as Part, TextPart as TextPart, ToolCall as ToolCall
+    from .chat.replies import Attempt as Attempt, Reply as Reply
+    from .chat.tools import Tool as Tool
+    from .client import Client as Client, Models as Models, Provider as Provider, provider as provider, run as run
+    from .conversation import Conversation as Conversation
+    from .engine.clocks import pause_clocks as pause_clocks
+    from .engine.plan import Route as Route
+    from .engine.policy import Clock as Clock, Limits as Limits, Retry as Retry, Timeouts as Timeouts
     from .errors import (
-        Argument,
-        AuthenticationError,
-        BadRequest,
-        CassetteError,
-        ConfigurationError,
-        ConnectError,
-        ContentFiltered,
-        ContextLengthExceeded,
-        Disconnected,
-        InvalidMessages,
-        InvalidOption,
-        MissingAPIKey,
-        NotFound,
-        Overloaded,
-        Phrase,
-        PluginError,
-        ProviderError,
-        ProviderKitError,
-        QuotaExhausted,
-        RateLimited,
-        RunConsumed,
-        ServerError,
-        StreamError,
-        StreamMalformed,
-        StreamTruncated,
-        TimedOut,
-        TransportError,
-        UnexpectedContent,
-        UnknownExtension,
-        UnknownModel,
-        UnknownProvider,
-        UnmatchedRequest,
-        UnsupportedFeature,
+        Argument as Argument,
+        AuthenticationError as AuthenticationError,
+        BadRequest as BadRequest,
+        CassetteError as CassetteError,
+        ConfigurationError as ConfigurationError,
+        ConnectError as ConnectError,
+        ContentFiltered as ContentFiltered,
+        ContextLengthExceeded as ContextLengthExceeded,
+        Disconnected as Disconnected,
+        InvalidMessages as InvalidMessages,
+        InvalidOption as InvalidOption,
+        MissingAPIKey as MissingAPIKey,
+        NotFound as NotFound,
+        Overloaded as Overloaded,
+        Phrase as Phrase,
+        PluginError as PluginError,
+        ProviderError as ProviderError,
+        ProviderKitError as ProviderKitError,
+        QuotaExhausted as QuotaExhausted,
+        RateLimited as RateLimited,
+        RunConsumed as RunConsumed,
+        ServerError as ServerError,
+        StreamError as StreamError,
+        StreamMalformed as StreamMalformed,
+        StreamTruncated as StreamTruncated,
+        TimedOut as TimedOut,
+        TransportError as TransportError,
+        UnexpectedContent as UnexpectedContent,
+        UnknownExtension as UnknownExtension,
+        UnknownModel as UnknownModel,
+        UnknownProvider as UnknownProvider,
+        UnmatchedRequest as UnmatchedRequest,
+        UnsupportedFeature as UnsupportedFeature,
     )
-    from .events import (
-        Answered,
-        Attempt,
-        Event,
-        Finish,
-        ProviderData,
-        ReasoningDelta,
-        Reply,
-        Restart,
-        TextDelta,
-        ToolCallDelta,
-        ToolResult,
-        Usage,
+    from .extensions.player import replay as replay
+    from .extensions.recorder import record as record
+    from .plugins.discovery import providers as providers
+    from .plugins.hookspecs import Observer as Observer, hookimpl as hookimpl, hookspec as hookspec
+    from .plugins.loading import activate as activate
+    from .runs import Run as Run
+    from .sandboxes import sandbox as sandbox
+    from .wire.decoder import Decoder as Decoder, DecoderWrapper as DecoderWrapper
+    from .wire.decoders import (
+        ByContent as ByContent,
+        EventStream as EventStream,
+        JSONBody as JSONBody,
+        JSONLines as JSONLines,
     )
-    from .extensions.player import replay
-    from .extensions.recorder import record
-    from .hookspecs import Observer, hookimpl, hookspec
-    from .imitation import sandbox
-    from .jsonlines import JSONLinesDecoder
-    from .messages import Chat, ImagePart, Message, Model, Part, ProviderInfo, TextPart, Tool, ToolCall
-    from .plugins import activate
-    from .policy import Clock, Limits, Retry, Timeouts
-    from .runs import Run
-    from .secrets import Mask
-    from .sse import ServerSentEvent, SSEDecoder
-    from .transport import Response, Transport
-    from .watch import pause_clocks
-    from .wire import Decoder, DecoderWrapper, Endpoint, Headers, Request, ResponseHead, Secret, loads
+    from .wire.headers import Headers as Headers
+    from .wire.jsonlines import JSONLinesDecoder as JSONLinesDecoder
+    from .wire.masks import Mask as Mask
+    from .wire.requests import Endpoint as Endpoint, Request as Request, ResponseHead as ResponseHead
+    from .wire.secrets import Secret as Secret
+    from .wire.sse import ServerSentEvent as ServerSentEvent, SSEDecoder as SSEDecoder
+    from .wire.strict_json import loads as loads
+    from .wire.transport import Response as Response, Transport as Transport
 
     __version__ = version("providerkit-core")
 
 _MODULES = {
-    "calls": "Route",
+    "chat.events": "Answered Event Finish ProviderData ReasoningDelta Restart TextDelta ToolCallDelta ToolResult Usage",
+    "chat.messages": "Message",
+    "chat.models": "Model ProviderInfo",
+    "chat.options": "Chat",
+    "chat.parts": "ImagePart Part TextPart ToolCall",
+    "chat.replies": "Attempt Reply",
+    "chat.tools": "Tool",
     "client": "Client Models Provider provider run",
     "conversation": "Conversation",
-    "decoders": "ByContent EventStream JSONBody JSONLines",
-    "discovery": "providers",
-    "errors": "Argument AuthenticationError BadRequest CassetteError ConfigurationError ConnectError ContentFiltered "
-    "ContextLengthExceeded Disconnected InvalidMessages InvalidOption MissingAPIKey NotFound Overloaded Phrase "
-    "PluginError ProviderError ProviderKitError QuotaExhausted RateLimited RunConsumed ServerError StreamError "
-    "StreamMalformed StreamTruncated TimedOut TransportError UnexpectedContent UnknownExtension UnknownModel "
-    "UnknownProvider UnmatchedRequest UnsupportedFeature",
-    "events": "Answered Attempt Event Finish ProviderData ReasoningDelta Reply Restart TextDelta ToolCallDelta "
-    "ToolResult Usage",
+    "engine.clocks": "pause_clocks",
+    "engine.plan": "Route",
+    "engine.policy": "Clock Limits Retry Timeouts",
+    "errors": (
+        "Argument AuthenticationError BadRequest CassetteError ConfigurationError ConnectError "
+        "ContentFiltered ContextLengthExceeded Disconnected InvalidMessages InvalidOption MissingAPIKey "
+        "NotFound Overloaded Phrase PluginError ProviderError ProviderKitError QuotaExhausted RateLimited "
+        "RunConsumed ServerError StreamError StreamMalformed StreamTruncated TimedOut TransportError "
+        "UnexpectedContent UnknownExtension UnknownModel UnknownProvider UnmatchedRequest UnsupportedFeature"
+    ),
     "extensions.player": "replay",
     "extensions.recorder": "record",
-    "hookspecs": "Observer hookimpl hookspec",
-    "imitation": "sandbox",
-    "jsonlines": "JSONLinesDecoder",
-    "messages": "Chat ImagePart Message Model Part ProviderInfo TextPart Tool ToolCall",
-    "plugins": "activate",
-    "policy": "Clock Limits Retry Timeouts",
+    "plugins.discovery": "providers",
+    "plugins.hookspecs": "Observer hookimpl hookspec",
+    "plugins.loading": "activate",
     "runs": "Run",
-    "secrets": "Mask",
-    "sse": "SSEDecoder ServerSentEvent",
-    "transport": "Response Transport",
-    "watch": "pause_clocks",
-    "wire": "Decoder DecoderWrapper Endpoint Headers Request ResponseHead Secret loads",
+    "sandboxes": "sandbox",
+    "wire.decoder": "Decoder DecoderWrapper",
+    "wire.decoders": "ByContent EventStream JSONBody JSONLines",
+    "wire.headers": "Headers",
+    "wire.jsonlines": "JSONLinesDecoder",
+    "wire.masks": "Mask",
+    "wire.requests": "Endpoint Request ResponseHead",
+    "wire.secrets": "Secret",
+    "wire.sse": "SSEDecoder ServerSentEvent",
+    "wire.strict_json": "loads",
+    "wire.transport": "Response Transport",
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
 
-__all__ = [
-    "Answered",
-    "Argument",
-    "Attempt",
-    "AuthenticationError",
-    "BadRequest",
-    "ByContent",
-    "CassetteError",
-    "Chat",
-    "Client",
-    "Clock",
-    "ConfigurationError",
-    "ConnectError",
-    "ContentFiltered",
-    "ContextLengthExceeded",
-    "Conversation",
-    "Decoder",
-    "DecoderWrapper",
-    "Disconnected",
-    "Endpoint",
-    "Event",
-    "EventStream",
-    "Finish",
-    "Headers",
-    "ImagePart",
-    "InvalidMessages",
-    "InvalidOption",
-    "JSONBody",
-    "JSONLines",
-    "JSONLinesDecoder",
-    "Limits",
-    "Mask",
-    "Message",
-    "MissingAPIKey",
-    "Model",
-    "Models",
-    "NotFound",
-    "Observer",
-    "Overloaded",
-    "Part",
-    "Phrase",
-    "PluginError",
-    "Provider",
-    "ProviderData",
-    "ProviderError",
-    "ProviderInfo",
-    "ProviderKitError",
-    "QuotaExhausted",
-    "RateLimited",
-    "ReasoningDelta",
-    "Reply",
-    "Request",
-    "Response",
-    "ResponseHead",
-    "Restart",
-    "Retry",
-    "Route",
-    "Run",
-    "RunConsumed",
-    "SSEDecoder",
-    "Secret",
-    "ServerError",
-    "ServerSentEvent",
-    "StreamError",
-    "StreamMalformed",
-    "StreamTruncated",
-    "TextDelta",
-    "TextPart",
-    "TimedOut",
-    "Timeouts",
-    "Tool",
-    "ToolCall",
-    "ToolCallDelta",
-    "ToolResult",
-    "Transport",
-    "TransportError",
-    "UnexpectedContent",
-    "UnknownExtension",
-    "UnknownModel",
-    "UnknownProvider",
-    "UnmatchedRequest",
-    "UnsupportedFeature",
-    "Usage",
-    "__version__",
-    "activate",
-    "hookimpl",
-    "hookspec",
-    "loads",
-    "pause_clocks",
-    "provider",
-    "providers",
-    "record",
-    "replay",
-    "run",
-    "sandbox",
-]
+if not TYPE_CHECKING:  # type checkers read the imports above
+    __all__ = sorted([*_HOMES, "__version__"])
 
 
 def __getattr__(name: str) -> object:
@@ -222,4 +150,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted([*_HOMES, "__version__"])

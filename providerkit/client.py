@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self, cast, overload
 
-from . import sync
-from .calls import (
+from .chat.messages import Message
+from .chat.models import Model
+from .chat.openai_form import Prompt, parse_messages
+from .chat.tools import Tool
+from .conversation import Conversation
+from .engine import blocking as sync
+from .engine.clocks import LoopClock
+from .engine.exchange import list_models
+from .engine.network import Connections
+from .engine.plan import (
     EndpointOptions,
     PreparedCall,
     ProviderOptions,
@@ -18,15 +26,12 @@ from .calls import (
     prepare,
     reusable,
 )
-from .conversation import Conversation
+from .engine.policy import Clock, Health, Limits, Retry, Timeouts
 from .errors import ConfigurationError
-from .exchange import list_models
-from .messages import Message, Model, Prompt, Tool, parse_messages
-from .plugins import Plugin, assemble, find_provider
-from .policy import Clock, Health, Limits, Retry, Timeouts
+from .plugins.assembly import assemble
+from .plugins.loading import find_provider
+from .plugins.plugin import Plugin
 from .runs import Run
-from .transport import Connections
-from .watch import LoopClock
 
 if TYPE_CHECKING:
     from aiohttp import BaseConnector

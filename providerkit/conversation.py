@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
-from .calls import RunOptions, check_known, find_route, reusable
+from .chat.messages import Message
+from .chat.openai_form import Prompt, parse_messages
+from .engine.plan import RunOptions, check_known, find_route, reusable
 from .errors import InvalidOption, RunConsumed
-from .messages import Message, Prompt, parse_messages
 from .runs import Run
 
 if TYPE_CHECKING:

@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import attrs
 
-from . import sync
+from .chat.events import Event, TextDelta
+from .chat.messages import Message
+from .chat.replies import Reply, Transcript
+from .engine import blocking as sync
+from .engine.routing import Routing, RunState
+from .engine.tool_loop import Rounds
 from .errors import RunConsumed
-from .events import Event, Reply, TextDelta, Transcript
-from .messages import Message
-from .rounds import Rounds
-from .routing import Routing, RunState
 
 if TYPE_CHECKING:
-    from .calls import PreparedCall
     from .conversation import Conversation
+    from .engine.plan import PreparedCall
 
 T = TypeVar("T")
 G = TypeVar("G", AsyncGenerator[Any], Generator[Any])

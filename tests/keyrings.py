@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import keyring
 from keyring.backend import KeyringBackend
 
-from providerkit import keys
+from providerkit.plugins import keys
 
 
 class Memory(KeyringBackend):

@@ -53,7 +53,7 @@ def threads() -> set[object]:
 
 def tasks() -> set[object]:
     """Return the tasks on the event loop of blocking calls."""
-    sync = sys.modules.get("providerkit.sync")
+    sync = sys.modules.get("providerkit.engine.blocking")
     home = sync and sync._thread  # asked for, it would be started
     if not home or not home.is_alive():
         return set()

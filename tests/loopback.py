@@ -11,7 +11,8 @@ from typing import TypeAlias
 
 import attrs
 
-from providerkit import Timeouts, sync
+from providerkit import Timeouts
+from providerkit.engine import blocking as sync
 
 # For what many do at once, which takes as long as the machine takes.
 UNHURRIED = Timeouts(connect=None, first_event=None, idle=None)

@@ -7,8 +7,8 @@ from types import ModuleType
 
 import pytest
 
-from providerkit import discovery, plugins
-from providerkit.discovery import PROVIDERS
+from providerkit.plugins import discovery, loading as plugins
+from providerkit.plugins.discovery import PROVIDERS
 
 
 def announce(folder, name, value, *, group=PROVIDERS, distribution="birds"):

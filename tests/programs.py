@@ -15,7 +15,8 @@ from textwrap import dedent, indent
 import attrs
 from loopback import Received, Server, http, serve_elsewhere
 
-from providerkit import loads, sync
+from providerkit import loads
+from providerkit.engine import blocking as sync
 
 
 def chunk(data: bytes) -> bytes:

@@ -9,8 +9,7 @@ from importlib import import_module
 import attrs
 import pytest
 
-from benchmarks import __main__ as command
-from benchmarks import bench, budgets, client, layers, results, startup, upstream
+from benchmarks import __main__ as command, bench, budgets, client, layers, results, startup, upstream
 from benchmarks.results import compare
 
 PAIR = compare("events", "short", "CPU", "µs", {"bare": [2.0, 4.0, 1.0], "providerkit": [5.0, 4.0, 1.0], "other": []})

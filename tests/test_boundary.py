@@ -18,8 +18,9 @@ from loopback import Received, http, serve, serve_elsewhere
 from parrots import Macaw, Parrot
 
 import providerkit
-from providerkit import Finish, ResponseHead, hookimpl, loads, sync
-from providerkit.boundary import claim, describe, is_cancelled
+from providerkit import Finish, ResponseHead, hookimpl, loads
+from providerkit.engine import blocking as sync
+from providerkit.plugins.boundary import claim, describe, is_cancelled
 
 
 class Wordless(BaseException):

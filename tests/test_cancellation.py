@@ -22,8 +22,9 @@ from loopback import UNHURRIED, Received, Server, http, serve_elsewhere, until
 from parrots import Macaw
 
 import providerkit
-from providerkit import Request, Retry, Route, hookimpl, sync
-from providerkit.transport import Response, Transport
+from providerkit import Request, Retry, Route, hookimpl
+from providerkit.engine import blocking as sync
+from providerkit.wire.transport import Response, Transport
 
 T = TypeVar("T")
 

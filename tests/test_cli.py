@@ -58,7 +58,7 @@ def test_what_the_system_refuses_is_named_and_not_the_output(monkeypatch, error,
     def refuse():
         raise error
 
-    monkeypatch.setattr("providerkit.discovery.announcements", refuse)
+    monkeypatch.setattr("providerkit.plugins.discovery.announcements", refuse)
     assert call("providers") == (1, "", f"Error: {words}\n")
 
 

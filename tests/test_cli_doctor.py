@@ -12,11 +12,11 @@ from keyring.backends.fail import Keyring as Fail
 from loopback import http, serve
 from packages import announce
 
-from providerkit import discovery, plugins
 from providerkit.cli import checks
 from providerkit.cli.doctor import _told
-from providerkit.discovery import EXTENSIONS
-from providerkit.keys import SERVICE
+from providerkit.plugins import discovery, loading as plugins
+from providerkit.plugins.discovery import EXTENSIONS
+from providerkit.plugins.keys import SERVICE
 
 KEY = "sk-marked-0123456789"
 
@@ -199,7 +199,7 @@ def test_an_extension_that_lacks_a_package_is_not_fine(monkeypatch, name, packag
     for module in [package, *(module for module in sys.modules if module.startswith(f"{package}."))]:
         monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.delitem(sys.modules, "providerkit.extensions.spans", raising=False)
-    monkeypatch.setattr("providerkit.plugins._loaded", {})  # one that was loaded before has found its package
+    monkeypatch.setattr("providerkit.plugins.loading._loaded", {})  # one that was loaded before has found its package
     plugins._instance_of.cache_clear()
     if wanted:
         monkeypatch.setenv("PROVIDERKIT_EXTENSIONS", name)

@@ -9,8 +9,7 @@ import orjson
 import pytest
 from commands import call
 from cuts import unhurried
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from parrots import Parrot
 
 import providerkit

@@ -12,7 +12,7 @@ from parrots import Parrot
 
 from providerkit import hookimpl
 from providerkit.cli.keys import _typed
-from providerkit.keys import SERVICE
+from providerkit.plugins.keys import SERVICE
 
 KEY = "sk-marked-0123456789"
 
@@ -140,7 +140,7 @@ def test_keys_are_listed_by_where_they_are_found_and_not_shown(memory, install, 
 
 
 def test_where_nobody_takes_a_key_the_list_says_so(memory, monkeypatch):
-    monkeypatch.setattr("providerkit.discovery.installed", lambda group: [])
+    monkeypatch.setattr("providerkit.plugins.discovery.installed", lambda group: [])
     assert call("keys", "list") == (0, "", "No installed provider takes a key\n")
 
 

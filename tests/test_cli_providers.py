@@ -6,8 +6,8 @@ import pytest
 from commands import call
 
 import providerkit
-from providerkit import discovery, plugins
-from providerkit.discovery import PROVIDERS
+from providerkit.plugins import discovery, loading as plugins
+from providerkit.plugins.discovery import PROVIDERS
 
 KOALA = ["koala", "0.1.0", "providerkit-koala", "installed"]
 
@@ -82,7 +82,7 @@ def test_providers_lists_those_that_support_a_feature(announce):
 @pytest.fixture
 def koala_alone(monkeypatch):
     found = [one for one in discovery.announcements() if one.name == "koala"]
-    monkeypatch.setattr("providerkit.discovery.announcements", lambda: found)
+    monkeypatch.setattr("providerkit.plugins.discovery.announcements", lambda: found)
 
 
 def test_it_is_said_where_no_provider_supports_a_feature(koala_alone):
@@ -90,7 +90,7 @@ def test_it_is_said_where_no_provider_supports_a_feature(koala_alone):
 
 
 def test_providers_says_what_to_install_where_nothing_is(monkeypatch):
-    monkeypatch.setattr("providerkit.discovery.announcements", list)
+    monkeypatch.setattr("providerkit.plugins.discovery.announcements", list)
     expected = "Providers: none is installed; in a checkout of providerkit, run: pip install ./providers/koala\n"
     assert call("providers") == (0, "", expected)
 

@@ -18,8 +18,7 @@ from pathlib import Path
 import pytest
 from commands import interrupt, terminal
 from cuts import unhurried
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from loopback import chunked, http, serve
 from programs import HEAD, chunk
 from rich.console import Console
@@ -27,8 +26,7 @@ from screens import Terminal, seen
 
 import providerkit
 from providerkit import Reply, TextDelta
-from providerkit.cli import answers, rendering
-from providerkit.cli import terminal as cli_terminal
+from providerkit.cli import answers, rendering, terminal as cli_terminal
 from providerkit.cli.screen import last_rows, uninterrupted
 
 SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")

@@ -17,10 +17,10 @@ from yarl import URL
 
 import providerkit
 from providerkit import EventStream, Finish, ProviderInfo, Request, hookimpl
+from providerkit.chat.options import FEATURES, OPTIONS
 from providerkit.cli import answers, json_form, options, terminal
 from providerkit.cli.main import main
-from providerkit.discovery import EXTENSIONS
-from providerkit.messages import FEATURES, OPTIONS
+from providerkit.plugins.discovery import EXTENSIONS
 
 ADDRESS = "https://koala.sh/api/gpt/"
 FULL = "koala: 503: Service Unavailable; it asks to wait for 0.001 s"
@@ -641,7 +641,7 @@ def test_the_way_out_of_a_timeout_is_told_where_there_is_one():
 
 
 def test_where_nothing_is_installed_it_says_what_to_do(monkeypatch):
-    monkeypatch.setattr("providerkit.calls.providers", list)
+    monkeypatch.setattr("providerkit.engine.plan.providers", list)
     code, _, errors = call("run", "hi")
     assert (code, "no provider is named, and none is installed; in a checkout" in errors) == (2, True)
 

@@ -7,8 +7,7 @@ import re
 import pytest
 from commands import call, finished, terminal
 from cuts import unhurried
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from loopback import chunked, serve
 
 from providerkit.cli.terminal import Cleaner, clean, one_line

@@ -9,8 +9,9 @@ from loopback import Received, chunked, http, serve
 from parrots import Macaw, Parrot
 
 import providerkit
-from providerkit import Finish, Message, Model, ProviderInfo, Request, TextDelta, hookimpl, sync
-from providerkit.calls import EndpointOptions, RunOptions
+from providerkit import Finish, Message, Model, ProviderInfo, Request, TextDelta, hookimpl
+from providerkit.engine import blocking as sync
+from providerkit.engine.plan import EndpointOptions, RunOptions
 
 HELLO = chunked(b'data: "Hel"\n\n', b'data: "lo"\n\n')
 
@@ -357,7 +358,7 @@ class TestOptions:
             providerkit.run("hi", provider="koala/gpt-4o")
 
     def test_no_provider_and_none_installed_says_how_to_get_one(self, monkeypatch):
-        monkeypatch.setattr("providerkit.calls.providers", list)
+        monkeypatch.setattr("providerkit.engine.plan.providers", list)
         with pytest.raises(providerkit.UnknownProvider, match="none is installed"):
             providerkit.run("hi")
 

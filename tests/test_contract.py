@@ -26,8 +26,8 @@ from providerkit import (
     ToolCallDelta,
     hookimpl,
 )
-from providerkit.events import Reply
-from providerkit.messages import FEATURES
+from providerkit.chat.options import FEATURES
+from providerkit.chat.replies import Reply
 from providerkit.testing import ProviderContract, faults, trials
 from providerkit.testing.contract import PAGE, law
 from providerkit.testing.faults import FAULTS
@@ -81,7 +81,7 @@ def test_every_check_has_a_plugin_that_it_catches():
 def test_what_the_core_promises_for_all_is_caught_too(monkeypatch):
     with pytest.raises(pytest.fail.Exception, match="it was closed by server"):
         contract_of(Parrot).test_who_cancels_closes_the_connection(faults.close_unanswered())
-    monkeypatch.setattr("providerkit.calls._check_supported", lambda chat, info: None)
+    monkeypatch.setattr("providerkit.engine.plan._check_supported", lambda chat, info: None)
     with pytest.raises(pytest.fail.Exception, match="'extra' is sent"):
         contract_of(Parrot).test_what_it_does_not_support_is_refused_unsent()
 

@@ -9,8 +9,8 @@ from zipfile import ZipFile
 import pytest
 from packages import announce, imported
 
-from providerkit import discovery
-from providerkit.discovery import PROVIDERS, announcements
+from providerkit.plugins import discovery
+from providerkit.plugins.discovery import PROVIDERS, announcements
 
 
 def test_listing_imports_nothing(flock):

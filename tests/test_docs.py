@@ -24,11 +24,11 @@ from benchmarks import report, results
 from benchmarks.budgets import BUDGETS
 from benchmarks.recovery import SCENARIOS
 from providerkit import errors
+from providerkit.chat.options import FEATURES
 from providerkit.cli.main import main
-from providerkit.discovery import EXTENSIONS, PROVIDERS
-from providerkit.hookspecs import REQUIRED, ExtensionHooks, ProviderHooks
-from providerkit.messages import FEATURES
-from providerkit.policy import Remedy, remedy
+from providerkit.engine.policy import Remedy, remedy
+from providerkit.plugins.discovery import EXTENSIONS, PROVIDERS
+from providerkit.plugins.hookspecs import REQUIRED, ExtensionHooks, ProviderHooks
 from providerkit.testing.faults import FAULTS
 
 ROOT = Path(__file__).parent.parent
@@ -226,7 +226,7 @@ def test_every_argument_of_a_hook_is_there():
 
 def test_the_docstrings_of_hooks_are_there():
     for kind in (ProviderHooks, ExtensionHooks):
-        assert f".. autoclass:: providerkit.hookspecs.{kind.__name__}()\n   :members:" in page("hooks.md")
+        assert f".. autoclass:: providerkit.plugins.hookspecs.{kind.__name__}()\n   :members:" in page("hooks.md")
 
 
 def test_every_method_of_an_observer_is_there():

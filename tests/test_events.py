@@ -24,7 +24,8 @@ from providerkit import (
     Usage,
     loads,
 )
-from providerkit.events import Transcript, size_of
+from providerkit.chat.events import size_of
+from providerkit.chat.replies import Transcript
 
 
 def test_a_reply_joins_all_events():

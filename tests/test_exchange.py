@@ -28,10 +28,10 @@ from providerkit import (
     ResponseHead,
     TextDelta,
     Usage,
-    exchange,
     hookimpl,
     loads,
 )
+from providerkit.engine import exchange
 
 A, B, DONE = b'data: "a"\n\n', b'data: "b"\n\n', b"data: [DONE]\n\n"
 

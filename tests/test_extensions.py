@@ -19,14 +19,15 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from parrots import Macaw
 
 import providerkit
-from providerkit import extensions, plugins
-from providerkit.discovery import EXTENSIONS
+from providerkit import extensions
 from providerkit.extensions.cache import Cache
 from providerkit.extensions.cost import Cost
 from providerkit.extensions.limit import Limit
 from providerkit.extensions.log import Log
 from providerkit.extensions.trace import Trace
-from providerkit.plugins import load
+from providerkit.plugins import loading as plugins
+from providerkit.plugins.discovery import EXTENSIONS
+from providerkit.plugins.loading import load
 
 MODULES = sorted(Path(extensions.__file__).parent.glob("*.py"))
 OURS = {"cost": Cost, "limit": Limit, "log": Log, "trace": Trace}

@@ -10,8 +10,7 @@ import attrs
 import pytest
 from asking import ask, failure
 from chat_completions import ChatCompletions, answer
-from genai_prices import Usage as Counted
-from genai_prices import calc_price
+from genai_prices import Usage as Counted, calc_price
 from loopback import chunked, http, serve
 
 import providerkit

@@ -7,8 +7,9 @@ import pytest
 from parrots import Parrot
 
 from providerkit import Chat, Endpoint, Message, Model, PluginError, ResponseHead, hookimpl, hookspec
-from providerkit.hookspecs import HOOKS, REQUIRED, ExtensionHooks, ProviderHooks
-from providerkit.plugins import active_extensions, assemble, find_provider
+from providerkit.plugins.assembly import assemble
+from providerkit.plugins.hookspecs import HOOKS, REQUIRED, ExtensionHooks, ProviderHooks
+from providerkit.plugins.loading import active_extensions, find_provider
 
 ASKED_OF_PROVIDERS = {name: spec for name, spec in vars(ProviderHooks).items() if name in HOOKS}
 ASKED_OF_EXTENSIONS = {name: spec for name, spec in vars(ExtensionHooks).items() if name in HOOKS}

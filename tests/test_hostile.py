@@ -21,8 +21,7 @@ from asking import ONCE, ask
 from clocks import HandClock
 from costs import calls_of, cost_of
 from cuts import cut_at, unhurried
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from loopback import Handler, Received, http, serve
 from parrots import Macaw, Parrot
 from providerkit_koala import Koala
@@ -50,9 +49,10 @@ from providerkit import (
     Timeouts,
     loads,
 )
-from providerkit.messages import parse_messages
-from providerkit.plugins import assemble, find_provider
-from providerkit.policy import Retry, retry_after
+from providerkit.chat.openai_form import parse_messages
+from providerkit.engine.policy import Retry, retry_after
+from providerkit.plugins.assembly import assemble
+from providerkit.plugins.loading import find_provider
 
 MIB = 2**20
 BOM = b"\xef\xbb\xbf"

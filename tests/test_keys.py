@@ -12,8 +12,8 @@ from keyrings import Memory
 from loopback import http, serve
 
 import providerkit
-from providerkit import keys
-from providerkit.keys import SERVICE, find_key, key_source
+from providerkit.plugins import keys
+from providerkit.plugins.keys import SERVICE, find_key, key_source
 
 KOALA = providerkit.ProviderInfo(name="koala", api_key_env="KOALA_API_KEY")
 KEYLESS = providerkit.ProviderInfo(name="keyless")

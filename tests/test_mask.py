@@ -6,12 +6,11 @@ import sys
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from spellings import KEYS, SPELLINGS, basic
 
 from providerkit import Mask
-from providerkit.secrets import MIN_LENGTH, secrets_in, secrets_of_proxy
+from providerkit.wire.masks import MIN_LENGTH, secrets_in, secrets_of_proxy
 
 
 def bare(key):

@@ -23,7 +23,8 @@ from providerkit import (
     Tool,
     ToolCall,
 )
-from providerkit.messages import FEATURES, OPTIONS, parse_messages
+from providerkit.chat.openai_form import parse_messages
+from providerkit.chat.options import FEATURES, OPTIONS
 
 HI = Message("user", "hi")
 CALL = ToolCall("1", "f", "{}")

@@ -18,9 +18,9 @@ import pytest
 import providerkit
 
 SAFE = {
-    "providerkit.schemas._GOOGLE": "nothing follows the repeat, so it never fails",
-    "providerkit.schemas._GOOGLE_NOTE": "each part begins with a line break, which no part holds",
-    "providerkit.schemas._FIELD_NOTE": "each part begins with a line break, which no part holds",
+    "providerkit.chat.schemas._GOOGLE": "nothing follows the repeat, so it never fails",
+    "providerkit.chat.schemas._GOOGLE_NOTE": "each part begins with a line break, which no part holds",
+    "providerkit.chat.schemas._FIELD_NOTE": "each part begins with a line break, which no part holds",
     "providerkit.cli.new.NAME": "each part begins with a hyphen, which no part holds",
     "providerkit_openai.refusals._DURATIONS": "each part begins with a digit and ends with a letter",
     "providerkit_openai.refusals._TRY_AGAIN": "each part begins with a digit and ends with a letter",
@@ -71,7 +71,7 @@ def test_no_pattern_repeats_what_repeats():
 
 def test_the_patterns_that_read_what_strangers_send_never_go_back():
     for name, pattern in patterns().items():
-        if name.startswith("providerkit.secrets."):
+        if name.startswith("providerkit.wire.masks."):
             assert all(possessive for possessive, _ in repeats(parser.parse(pattern.pattern))), name
 
 

@@ -27,10 +27,11 @@ from providerkit import (
     UnknownExtension,
     UnknownProvider,
     hookimpl,
-    plugins,
 )
-from providerkit.discovery import EXTENSIONS, PROVIDERS, announcements, installed
-from providerkit.plugins import active_extensions, assemble, find_provider, load
+from providerkit.plugins import loading as plugins
+from providerkit.plugins.assembly import assemble
+from providerkit.plugins.discovery import EXTENSIONS, PROVIDERS, announcements, installed
+from providerkit.plugins.loading import active_extensions, find_provider, load
 
 CHAT = providerkit.Chat((Message("user", "hi"),))
 GREY = Model("grey")

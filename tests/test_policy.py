@@ -7,12 +7,11 @@ import math
 import attrs
 import pytest
 from cuts import unhurried
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import providerkit
 from providerkit import Headers, InvalidOption, Limits, ProviderError, Retry, TimedOut, Timeouts
-from providerkit.policy import (
+from providerkit.engine.policy import (
     MAX_KEPT,
     Breaker,
     Budget,

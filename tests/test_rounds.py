@@ -17,7 +17,8 @@ from chat_completions import ChatCompletions, answer, tool_call
 from clocks import HandClock
 
 import providerkit
-from providerkit import Message, Tool, ToolCall, ToolResult, Usage, hookimpl, loads, sync
+from providerkit import Message, Tool, ToolCall, ToolResult, Usage, hookimpl, loads
+from providerkit.engine import blocking as sync
 from providerkit.testing import faults
 from providerkit.testing.faults import Fault, FaultServer
 

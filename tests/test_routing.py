@@ -14,7 +14,8 @@ from loopback import Received, Server, chunked, http, reset, serve
 from parrots import Macaw, Parrot
 
 import providerkit
-from providerkit import Restart, Retry, Route, TextDelta, Timeouts, hookimpl, sync
+from providerkit import Restart, Retry, Route, TextDelta, Timeouts, hookimpl
+from providerkit.engine import blocking as sync
 
 DOWN = http(b"", status=503)
 WHOLE = http(b'data: "squawk"\n\ndata: [DONE]\n\n')

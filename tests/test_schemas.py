@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NotRequired, Optional, Required, Typ
 import pytest
 
 from providerkit import InvalidOption, Tool
-from providerkit.schemas import schema_of
+from providerkit.chat.schemas import schema_of
 
 
 class Place(TypedDict):

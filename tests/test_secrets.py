@@ -24,7 +24,7 @@ from providerkit_koala import Koala
 import providerkit
 from providerkit import Endpoint, Request, ResponseHead, Route, hookimpl, loads
 from providerkit.cli.main import main
-from providerkit.watch import LoopClock
+from providerkit.engine.clocks import LoopClock
 
 KEY = "sk-marked-0123456789"
 PROMPT = "marked-prompt-0123456789"

@@ -12,8 +12,7 @@ import sys
 
 import pytest
 from cuts import cut_at, unhurried, whatever_the_cut
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from providerkit import ServerSentEvent, SSEDecoder
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 import providerkit
-from providerkit import sync
+from providerkit.engine import blocking as sync
 
 
 class Source:
@@ -214,7 +214,7 @@ def test_an_interrupt_before_the_start_leaves_nothing(monkeypatch):
     def interrupt(job):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("providerkit.sync._Job.start", interrupt)
+    monkeypatch.setattr("providerkit.engine.blocking._Job.start", interrupt)
     with pytest.raises(KeyboardInterrupt):
         sync.call(answer(1))
 

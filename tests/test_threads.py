@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from providerkit.threads import DaemonExecutor, in_thread
+from providerkit.engine.threads import DaemonExecutor, in_thread
 
 NAME: ContextVar[str] = ContextVar("name", default="nobody")
 
@@ -70,7 +70,7 @@ def test_a_call_that_is_cancelled_before_it_begins_is_not_made(monkeypatch: pyte
 
     late: list[Any] = []
     called: list[int] = []
-    monkeypatch.setattr("providerkit.threads.Thread", Late)
+    monkeypatch.setattr("providerkit.engine.threads.Thread", Late)
     assert DaemonExecutor().submit(called.append, 1).cancel()
     late[0].run()
     assert called == []

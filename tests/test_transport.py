@@ -25,8 +25,9 @@ from loopback import Handler, Received, chunked, http, reset, serve, serve_elsew
 from parrots import Macaw, Parrot
 
 import providerkit
-from providerkit import Limits, Request, Timeouts, hookimpl, transport
-from providerkit.transport import Connections, NetworkTransport
+from providerkit import Limits, Request, Timeouts, hookimpl
+from providerkit.engine import network as transport
+from providerkit.engine.network import Connections, NetworkTransport
 
 EVENT = b'data: "a"\n\n'
 ANSWER = chunked(EVENT, b"data: [DONE]\n\n")

@@ -14,7 +14,7 @@ from parrots import Macaw
 
 import providerkit
 from providerkit import Timeouts, hookimpl, pause_clocks
-from providerkit.watch import Watch
+from providerkit.engine.clocks import Watch
 
 A, EMPTY, COMMENT, DONE = b'data: "a"\n\n', b'data: ""\n\n', b": ping\n\n", b"data: [DONE]\n\n"
 
@@ -213,7 +213,7 @@ async def test_the_consumers_pauses_count_for_total_alone(clock: HandClock):
 
 
 async def test_a_status_that_is_known_outlives_the_clocks_of_content(clock: HandClock, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("providerkit.exchange.ERROR_BODY", 0.01)
+    monkeypatch.setattr("providerkit.engine.answer.ERROR_BODY", 0.01)
     head = b"HTTP/1.1 503 Words\r\nContent-Length: 9\r\n\r\n"
     async with serve(script(clock, head, 100.0)) as server:
         await failure(providerkit.ServerError, ask(server.base_url, clock=clock))
@@ -225,7 +225,7 @@ async def test_an_answer_that_is_whole_outlives_total(clock: HandClock, monkeypa
         def parse_stream(self) -> providerkit.Decoder:
             return providerkit.EventStream(lambda data, event: [providerkit.Finish("stop")])
 
-    monkeypatch.setattr("providerkit.exchange.AFTER_END", 0.01)
+    monkeypatch.setattr("providerkit.engine.answer.AFTER_END", 0.01)
     async with serve(script(clock, HEAD, chunk(A), 61.0)) as server:
         reply = await ask(server.base_url, Wren, timeouts=Timeouts(total=60), clock=clock)
     assert reply.finish_reason == "stop"

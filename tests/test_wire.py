@@ -7,8 +7,7 @@ import re
 
 import pytest
 from cuts import unhurried
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from rich.pretty import pretty_repr
 from yarl import URL
 

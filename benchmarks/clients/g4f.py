@@ -10,8 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from functools import cache
 from typing import Any, Self
 
-from g4f.client import AsyncClient
-from g4f.client import Client as BlockingClient
+from g4f.client import AsyncClient, Client as BlockingClient
 from g4f.Provider.template import OpenaiTemplate
 
 DISTRIBUTION = IMPORT = "g4f"

@@ -20,11 +20,13 @@ from .options import told
 from .terminal import Cleaner, complain, is_terminal, is_watched, say
 
 if TYPE_CHECKING:
+    from ..chat.events import Event
+    from ..chat.models import Model
+    from ..chat.options import Chat
+    from ..chat.replies import Reply
     from ..errors import ProviderKitError
-    from ..events import Event, Reply
-    from ..messages import Chat, Model
     from ..runs import Run
-    from ..wire import Request
+    from ..wire.requests import Request
 
 
 class View(Protocol):

@@ -11,7 +11,18 @@ import click
 
 import providerkit
 
-from .options import ASKING, REACHING, REPAIRING, Route, add, addresses, examples, model_option, provider_option, told
+from .options import (
+    ASKING,
+    REACHING,
+    REPAIRING,
+    Route,
+    add,
+    addresses,
+    examples,
+    model_option,
+    provider_option,
+    told,
+)
 from .standard_input import is_typed, read_line, type_line
 from .terminal import complain, is_terminal, say
 

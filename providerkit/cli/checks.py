@@ -19,13 +19,25 @@ from urllib.parse import urlsplit
 
 import providerkit
 
-from .. import keys, sync
-from ..discovery import EXTENSIONS, PROVIDERS, Announcement, announcements, import_folders, installed, metadata_of
-from ..messages import Chat, Message, Model, ProviderInfo
-from ..plugins import EXTENSIONS_VARIABLE, assemble, find_provider, load
-from ..policy import Limits
-from ..transport import Connections, NetworkTransport
-from ..wire import Request, mask_of
+from ..chat.messages import Message
+from ..chat.models import Model, ProviderInfo
+from ..chat.options import Chat
+from ..engine import blocking as sync
+from ..engine.network import Connections, NetworkTransport
+from ..engine.policy import Limits
+from ..plugins import keys
+from ..plugins.assembly import assemble
+from ..plugins.discovery import (
+    EXTENSIONS,
+    PROVIDERS,
+    Announcement,
+    announcements,
+    import_folders,
+    installed,
+    metadata_of,
+)
+from ..plugins.loading import EXTENSIONS_VARIABLE, find_provider, load
+from ..wire.requests import Request, mask_of
 from .options import told
 
 CORE = "providerkit-core"

@@ -17,7 +17,8 @@ from ..errors import ProviderKitError
 from .options import told
 
 if TYPE_CHECKING:
-    from ..events import Event, Reply
+    from ..chat.events import Event
+    from ..chat.replies import Reply
 
 MAX_DEPTH = 800  # arrays and objects in each other; Python's json reads some 950, orjson 1,024
 MAX_BITS = 1024  # of an integer in digits, as of a float; Python reads some 14,000

@@ -47,7 +47,7 @@ def set_key(ctx: click.Context, name: str) -> None:
     It takes the place of an earlier one. It is asked for, and not shown as it is typed; in a pipe, it is the
     standard input.
     """
-    from ..keys import system_keyring  # brings attrs, which no help needs
+    from ..plugins.keys import system_keyring  # brings attrs, which no help needs
 
     if ctx.args:
         raise click.UsageError(
@@ -81,7 +81,7 @@ def _typed(name: str) -> str:
 
 
 def _warn_of_environment(info: Any) -> None:
-    from ..keys import key_source
+    from ..plugins.keys import key_source
 
     if key_source(info) == "environment":
         complain(f"Note: {info.api_key_env} is set, and goes before the keyring.")
@@ -101,7 +101,7 @@ def list_keys(*, as_json: bool) -> None:
     It lists installed providers, each with the variable that it names, and never shows a key. Imports each of
     them; one that is broken is left out: see `providerkit doctor`.
     """
-    from ..keys import system_keyring  # as above
+    from ..plugins.keys import system_keyring  # as above
 
     rows = [row for name in providerkit.providers() for row in _row(name)]
     if as_json:
@@ -118,7 +118,7 @@ def list_keys(*, as_json: bool) -> None:
 
 
 def _row(name: str) -> list[dict[str, Any]]:
-    from ..keys import key_source
+    from ..plugins.keys import key_source
 
     try:
         info = providerkit.provider(name).info
@@ -139,7 +139,7 @@ def remove_key(name: str) -> None:
 
     It is removed from the keyring; the provider need not be installed any more.
     """
-    from ..keys import system_keyring  # as above
+    from ..plugins.keys import system_keyring  # as above
 
     if not system_keyring.remove(name):
         raise providerkit.ConfigurationError(f"the keyring keeps no key for {name!r}; see: providerkit keys list")

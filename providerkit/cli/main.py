@@ -84,7 +84,7 @@ class Commands(click.Group):
 
 
 def _nearest(name: str) -> str:
-    from ..discovery import nearest  # which only a mistake needs
+    from ..plugins.discovery import nearest  # which only a mistake needs
 
     near = nearest(name, COMMANDS)
     return f"Did you mean {near!r}?" if near else f"There are: {', '.join(COMMANDS)}."
@@ -99,7 +99,7 @@ def _advice(error: click.UsageError) -> str:
 
 
 def _no_such_option(error: click.NoSuchOption) -> str:
-    from ..discovery import nearest  # which only a mistake needs
+    from ..plugins.discovery import nearest  # which only a mistake needs
 
     if "key" in error.option_name:
         return f"No such option {error.option_name!r}: keys are read from the environment, as in KOALA_API_KEY."

@@ -77,7 +77,7 @@ def _ask_all(names: Sequence[str], show: Callable[..., None], **options: Any) ->
             found += rows
             show(rows)
     if not names:
-        from ..discovery import NONE_INSTALLED, PROVIDERS  # which only this needs
+        from ..plugins.discovery import NONE_INSTALLED, PROVIDERS  # which only this needs
 
         complain(f"Providers: {NONE_INSTALLED[PROVIDERS]}")
     if missing:

@@ -79,7 +79,7 @@ def _class_name(name: str) -> str:
     """Write a name as Python writes classes, so that it is no name that the template needs itself."""
     joined = "".join(part.capitalize() for part in name.split("-"))
     taken = (
-        keyword.iskeyword(joined) or hasattr(builtins, joined) or joined in {*providerkit.__all__, "Any", "Application"}
+        keyword.iskeyword(joined) or hasattr(builtins, joined) or joined in {*dir(providerkit), "Any", "Application"}
     )
     return f"{joined}Provider" if taken else joined
 

@@ -30,7 +30,7 @@ class Route(NamedTuple):
         if slash and not (self.provider or model):
             raise click.UsageError(_without_model(self.model or "", f"-p {before}"))
         if not (self.provider or slash):
-            from ..calls import unnamed  # brings attrs, which no help needs
+            from ..engine.plan import unnamed  # brings attrs, which no help needs
 
             raise unnamed(before)
         return self.provider or before

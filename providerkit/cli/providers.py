@@ -13,7 +13,7 @@ from .options import examples, told
 from .terminal import complain, say, say_table
 
 if TYPE_CHECKING:
-    from ..discovery import Announcement
+    from ..plugins.discovery import Announcement
 
 
 class Feature(click.ParamType):  # type: ignore[type-arg]  # older clicks know no argument
@@ -35,7 +35,7 @@ class Feature(click.ParamType):  # type: ignore[type-arg]  # older clicks know n
 
 
 def _features() -> list[str]:
-    from ..messages import FEATURES  # brings attrs, which is half the cost of a listing
+    from ..chat.options import FEATURES  # brings attrs, which is half the cost of a listing
 
     return sorted(FEATURES)
 
@@ -60,7 +60,7 @@ def providers(*, load: bool, supports: str | None, as_json: bool) -> None:
 
     The state is read from metadata, and nothing is imported, but with --load or --supports.
     """
-    from ..discovery import announcements  # reads no metadata before a listing is asked for
+    from ..plugins.discovery import announcements  # reads no metadata before a listing is asked for
 
     found = [_facts(one, load=load or supports is not None) for one in announcements()]
     rows = [row for row in found if supports is None or supports in row.get("supports", ())]
@@ -71,7 +71,7 @@ def providers(*, load: bool, supports: str | None, as_json: bool) -> None:
     elif rows:
         say_table([("NAME", "VERSION", "DISTRIBUTION", "STATE"), *map(_cells, rows)])
     else:
-        from ..discovery import NONE_INSTALLED, PROVIDERS  # as above
+        from ..plugins.discovery import NONE_INSTALLED, PROVIDERS  # as above
 
         complain(f"No provider supports {supports}" if found else f"Providers: {NONE_INSTALLED[PROVIDERS]}")
 

@@ -21,14 +21,15 @@ from rich.text import Text
 
 import providerkit
 
-from . import answers
+from ..cli import answers
 from .options import told
 from .screen import Screen, last_rows, uninterrupted
 from .terminal import Cleaner, one_line
 
 if TYPE_CHECKING:
+    from ..chat.events import Event
+    from ..chat.replies import Reply
     from ..errors import ProviderKitError
-    from ..events import Event, Reply
 
 _FENCE = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})(.*)")
 # A line that is indented, or an item, may belong to the list above it.

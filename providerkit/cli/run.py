@@ -130,7 +130,7 @@ def _prepare(question: str, route: Route, **options: Any) -> Run | ProviderKitEr
 
 
 def _view(labels: Sequence[str], form: str) -> View:
-    from . import answers  # brings asyncio and attrs, which no help needs
+    from ..cli import answers  # brings asyncio and attrs, which no help needs
 
     if form == "json":
         return answers.Whole(labels)
@@ -144,7 +144,7 @@ def _view(labels: Sequence[str], form: str) -> View:
 
 
 def _follow(runs: Sequence[Run | ProviderKitError], view: View) -> list[ProviderKitError | None]:
-    from ..sync import call  # as above
+    from ..engine.blocking import call  # as above
     from .answers import follow, show
 
     if len(runs) > 1:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import providerkit
 
-from . import answers
+from ..cli import answers
 from .json_form import dumps
 from .options import Route
 from .terminal import complain, drawing, say
 
 if TYPE_CHECKING:
-    from ..messages import Message
+    from ..chat.messages import Message
 
 HELP = '''\
 /exit           leave, as Ctrl-D does

@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 
 import providerkit
 
-from ..events import Event, Finish
-from ..messages import OPTIONS
-from ..transport import NetworkResponse
-from ..wire import Decoder
+from ..chat.events import Event, Finish
+from ..chat.options import OPTIONS
+from ..engine.network import NetworkResponse
+from ..wire.decoder import Decoder
 
 # A tool call has no form in this convention, so tools are not offered to the model either.
 CARRIED = tuple(option for option in OPTIONS if option != "tools")

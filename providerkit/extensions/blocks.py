@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager
 from typing import Self
 
 from ..errors import ConfigurationError
-from ..hookspecs import hookimpl
-from ..plugins import activate
-from ..wire import Endpoint, Request
+from ..plugins.hookspecs import hookimpl
+from ..plugins.loading import activate
+from ..wire.requests import Endpoint, Request
 from .redaction import secrets_of
 
 

@@ -25,12 +25,15 @@ from typing import TypeVar
 import attrs
 import orjson
 
+from ..chat.events import Event, Finish
 from ..errors import ConfigurationError, InvalidOption, ProviderKitError, StreamMalformed
-from ..events import Event, Finish
-from ..hookspecs import hookimpl
-from ..secrets import Mask
-from ..transport import Response, Transport
-from ..wire import Decoder, DecoderWrapper, Endpoint, Headers, Request, ResponseHead, loads
+from ..plugins.hookspecs import hookimpl
+from ..wire.decoder import Decoder, DecoderWrapper
+from ..wire.headers import Headers
+from ..wire.masks import Mask
+from ..wire.requests import Endpoint, Request, ResponseHead
+from ..wire.strict_json import loads
+from ..wire.transport import Response, Transport
 from .files import PRIVATE, make_private
 
 T = TypeVar("T")

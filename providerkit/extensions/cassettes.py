@@ -38,7 +38,9 @@ from ..errors import (
     TimedOut,
     TransportError,
 )
-from ..wire import Headers, Request, ResponseHead, loads
+from ..wire.headers import Headers
+from ..wire.requests import Request, ResponseHead
+from ..wire.strict_json import loads
 from .files import check_file, open_private
 from .redaction import Redaction
 

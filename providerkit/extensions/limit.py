@@ -23,7 +23,18 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from .. import Event, Finish, InvalidOption, Phrase, Reply, Request, Response, Transport, hookimpl, pause_clocks
+from .. import (
+    Event,
+    Finish,
+    InvalidOption,
+    Phrase,
+    Reply,
+    Request,
+    Response,
+    Transport,
+    hookimpl,
+    pause_clocks,
+)
 
 MINUTE = 60.0
 HOSTS = 256  # that are kept before those are forgotten for which nothing waits

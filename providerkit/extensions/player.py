@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 import attrs
 
 from ..errors import CassetteError, InvalidOption, UnmatchedRequest
-from ..hookspecs import hookimpl
-from ..transport import Transport
-from ..wire import Request, ResponseHead
+from ..plugins.hookspecs import hookimpl
+from ..wire.requests import Request, ResponseHead
+from ..wire.transport import Transport
 from .blocks import BlockExtension
 from .cassettes import RecordedExchange, describe_request, read
 from .redaction import Redaction

@@ -12,11 +12,12 @@ from typing import Self
 
 import attrs
 
+from ..chat.models import Model
+from ..chat.options import Chat
 from ..errors import ProviderKitError, StreamError, StreamTruncated, TimedOut, TransportError
-from ..hookspecs import hookimpl
-from ..messages import Chat, Model
-from ..transport import Response, Transport
-from ..wire import Request, ResponseHead
+from ..plugins.hookspecs import hookimpl
+from ..wire.requests import Request, ResponseHead
+from ..wire.transport import Response, Transport
 from .blocks import BlockExtension
 from .cassettes import Cassette, RecordedExchange, describe_request
 from .redaction import Redaction

@@ -15,8 +15,9 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
-from ..secrets import Mask
-from ..wire import Endpoint, Headers, Request
+from ..wire.headers import Headers
+from ..wire.masks import Mask
+from ..wire.requests import Endpoint, Request
 
 MARK = "***"
 

@@ -27,7 +27,7 @@ from .. import (
     Usage,
     __version__,
 )
-from . import conventions as names
+from ..extensions import conventions as names
 
 CONTENT = TextDelta, ReasoningDelta, ToolCallDelta
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .. import Chat, ConfigurationError, Model, Request, Response, Transport, hookimpl
-from . import conventions
+from ..extensions import conventions
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider

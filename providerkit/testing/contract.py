@@ -26,6 +26,9 @@ from unittest.mock import patch
 
 import pytest
 
+from ..chat.events import Finish
+from ..chat.options import FEATURES, OPTIONS, Chat
+from ..chat.replies import Reply
 from ..errors import (
     InvalidMessages,
     MissingAPIKey,
@@ -35,12 +38,12 @@ from ..errors import (
     UnknownModel,
     UnsupportedFeature,
 )
-from ..events import Finish, Reply
-from ..hookspecs import hookimpl
-from ..messages import FEATURES, OPTIONS, Chat
-from ..plugins import Plugin, assemble, find_provider
-from ..wire import ResponseHead
-from . import faults, trials
+from ..plugins.assembly import assemble
+from ..plugins.hookspecs import hookimpl
+from ..plugins.loading import find_provider
+from ..plugins.plugin import Plugin
+from ..testing import faults, trials
+from ..wire.requests import ResponseHead
 from .faults import Fault
 from .subject import BASE_URL, Answer, Decoded, Subject, content, endpoint, like, undisturbed
 from .trials import CHATS, KEY, OTHER_KEY, hello

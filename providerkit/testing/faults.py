@@ -30,12 +30,15 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 import attrs
 
 from ..errors import ConfigurationError
-from .faultserver import Act, Pause, Step
-from .faultserver import Fault as Fault  # the names that a script needs, in one place
-from .faultserver import FaultServer as FaultServer
-from .faultserver import Visit as Visit
-from .recordings import Recording as Recording
-from .recordings import record as record
+from .faultserver import (
+    Act,
+    Fault as Fault,  # the names that a script needs, in one place
+    FaultServer as FaultServer,
+    Pause,
+    Step,
+    Visit as Visit,
+)
+from .recordings import Recording as Recording, record as record
 
 if TYPE_CHECKING:
     from trustme import CA

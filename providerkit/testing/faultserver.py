@@ -24,10 +24,10 @@ from typing import TypeAlias
 
 import attrs
 
-from .. import sync
+from ..engine import blocking as sync
 from ..errors import ConfigurationError
-from ..imitation import Sandbox
-from ..wire import Headers
+from ..sandboxes import Sandbox
+from ..wire.headers import Headers
 from .recordings import LONGEST_HEAD, Recording, read_body, read_head, record
 
 TURNS = 5  # of the event loop, in which a client on the same loop takes what was sent

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from ..wire import Headers
+from ..wire.headers import Headers
 
 LONGEST_HEAD = 2**20  # bytes
 _HOP_BY_HOP = {"connection", "content-length", "keep-alive", "transfer-encoding"}

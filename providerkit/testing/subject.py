@@ -17,17 +17,32 @@ from unittest.mock import patch
 
 import attrs
 
+from ..chat.events import Event, ReasoningDelta, TextDelta, ToolCallDelta
+from ..chat.models import Model
+from ..chat.options import OPTIONS, Chat
+from ..chat.replies import Reply, Transcript
 from ..client import Client
-from ..discovery import import_folders
-from ..errors import MissingAPIKey, ProviderError, ProviderKitError, StreamError, TransportError, UnsupportedFeature
-from ..events import Event, ReasoningDelta, Reply, TextDelta, ToolCallDelta, Transcript
-from ..exchange import dressed
-from ..imitation import Sandbox
-from ..messages import OPTIONS, Chat, Model
-from ..plugins import EXTENSIONS_VARIABLE, Hooks, Plugin, assemble, find_provider
-from ..policy import Limits, Retry, Timeouts
+from ..engine.policy import Limits, Retry, Timeouts
+from ..engine.targets import dressed
+from ..errors import (
+    MissingAPIKey,
+    ProviderError,
+    ProviderKitError,
+    StreamError,
+    TransportError,
+    UnsupportedFeature,
+)
+from ..plugins.assembly import assemble
+from ..plugins.discovery import import_folders
+from ..plugins.hooks import Hooks
+from ..plugins.loading import EXTENSIONS_VARIABLE, find_provider
+from ..plugins.plugin import Plugin
 from ..runs import Run
-from ..wire import Decoder, Endpoint, Request, ResponseHead, Secret, loads
+from ..sandboxes import Sandbox
+from ..wire.decoder import Decoder
+from ..wire.requests import Endpoint, Request, ResponseHead
+from ..wire.secrets import Secret
+from ..wire.strict_json import loads
 from .faults import Fault, FaultServer, healthy
 from .recordings import Recording, record
 from .trials import ASKED, CHATS, HANGING, KEY, hello
@@ -391,7 +406,7 @@ async def _collected(run: Run) -> Reply:
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Keep out what a developer has set: no keys but those that are given, no extensions."""
-    given_alone = patch("providerkit.calls.find_key", lambda info, given=None: Secret(given) if given else None)
+    given_alone = patch("providerkit.engine.plan.find_key", lambda info, given=None: Secret(given) if given else None)
     with given_alone, patch.dict(os.environ):
         os.environ.pop(EXTENSIONS_VARIABLE, None)
         yield

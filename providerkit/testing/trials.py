@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 
-from ..messages import ROLES, Chat, ImagePart, Message, TextPart, Tool, ToolCall
-from . import faults
+from ..chat.messages import ROLES, Message
+from ..chat.options import Chat
+from ..chat.parts import ImagePart, TextPart, ToolCall
+from ..chat.tools import Tool
+from ..testing import faults
 from .faults import Fault
 
 KEY = "sk-contract-0123456789abcdef"

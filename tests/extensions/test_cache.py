@@ -24,11 +24,12 @@ from loopback import Received, chunked, http, serve
 from parrots import Macaw, Parrot
 
 import providerkit
-from providerkit import Request, exchange, hookimpl
-from providerkit.discovery import EXTENSIONS
+from providerkit import Request, hookimpl
+from providerkit.engine import exchange
 from providerkit.extensions import cache as module
 from providerkit.extensions.cache import PIECE, Cache
-from providerkit.plugins import load
+from providerkit.plugins.discovery import EXTENSIONS
+from providerkit.plugins.loading import load
 from providerkit.testing import faults
 from providerkit.testing.faults import FaultServer, Recording, healthy
 

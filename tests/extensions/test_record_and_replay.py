@@ -287,7 +287,7 @@ async def test_a_task_that_is_cancelled_before_the_answer_is_recorded_as_left(ta
 
 
 async def test_the_body_of_a_refusal_that_does_not_end_is_replayed_as_such(tape: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("providerkit.exchange.ERROR_BODY", 0.02)
+    monkeypatch.setattr("providerkit.engine.answer.ERROR_BODY", 0.02)
     refusal = Recording([b'{"error": {"message": "no"}}', b"more"], status=403)
     async with FaultServer(faults.stall(after=1), answer=refusal) as url:
         with providerkit.record(tape):

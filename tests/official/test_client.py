@@ -11,7 +11,7 @@ from providerkit_openai import OpenAI
 
 import providerkit
 from providerkit import ToolCall
-from providerkit.events import Transcript
+from providerkit.chat.replies import Transcript
 
 TOOL = {
     "type": "function",

@@ -5,8 +5,7 @@ from importlib.metadata import version
 
 import pytest
 from cuts import unhurried
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from providerkit_koala import Koala
 from yarl import URL
 

@@ -5,8 +5,7 @@ import json
 import pytest
 from asking import ask, failure
 from cuts import unhurried, whatever_the_cut
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from loopback import chunked, http, serve
 from providerkit_openai import Dialect, OpenAI
 
@@ -24,7 +23,7 @@ from providerkit import (
     ToolCallDelta,
     Usage,
 )
-from providerkit.events import Transcript
+from providerkit.chat.replies import Transcript
 
 STREAM = ResponseHead(200, Headers({"Content-Type": "text/event-stream"}))
 

@@ -4,12 +4,11 @@ import json
 
 import pytest
 from cuts import unhurried
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from providerkit_openai.calls import Calls
 
 from providerkit import ToolCall, ToolCallDelta
-from providerkit.events import Transcript
+from providerkit.chat.replies import Transcript
 
 
 def piece(arguments=None, **fields):

@@ -4,8 +4,7 @@ import json
 
 import pytest
 from cuts import unhurried
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from providerkit_openai.template import ATTEMPTS, LONG, Template, text_alone
 
 from providerkit import loads

@@ -14,14 +14,15 @@ from typing import Any
 import attrs
 import orjson
 
-from .boundary import claim, describe
-from .errors import ProviderKitError
-from .events import Event, Finish, ToolResult
-from .exchange import told
-from .messages import Tool, ToolCall
+from ..chat.events import Event, Finish, ToolResult
+from ..chat.parts import ToolCall
+from ..chat.tools import Tool
+from ..errors import ProviderKitError
+from ..plugins.boundary import claim, describe
+from .clocks import Watch
 from .routing import Routing, RunState
+from .targets import told
 from .threads import in_thread
-from .watch import Watch
 
 
 class Rounds:

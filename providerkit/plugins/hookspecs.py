@@ -18,10 +18,12 @@ import pluggy
 if TYPE_CHECKING:
     from aiohttp.web import Application
 
-    from .errors import ProviderError
-    from .messages import Chat, Model, ProviderInfo
-    from .transport import Transport
-    from .wire import Decoder, Endpoint, Request, ResponseHead
+    from ..chat.models import Model, ProviderInfo
+    from ..chat.options import Chat
+    from ..errors import ProviderError
+    from ..wire.decoder import Decoder
+    from ..wire.requests import Endpoint, Request, ResponseHead
+    from ..wire.transport import Transport
 
 PROJECT = "providerkit"
 hookspec = pluggy.HookspecMarker(PROJECT)

@@ -7,16 +7,32 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 import attrs
 
-from .discovery import NONE_INSTALLED, PROVIDERS, nearest, providers
-from .errors import Argument, InvalidOption, ProviderKitError, Text, UnknownProvider, UnsupportedFeature, short_repr
-from .exchange import Call
-from .keys import find_key
-from .messages import OPTIONS, Chat, Message, ProviderInfo, Tool
-from .plugins import Plugin, active_extensions, assemble, find_provider
+from ..chat.messages import Message
+from ..chat.models import ProviderInfo
+from ..chat.options import OPTIONS, Chat
+from ..chat.tools import Tool
+from ..errors import (
+    Argument,
+    InvalidOption,
+    ProviderKitError,
+    Text,
+    UnknownProvider,
+    UnsupportedFeature,
+    short_repr,
+)
+from ..plugins.assembly import assemble
+from ..plugins.discovery import NONE_INSTALLED, PROVIDERS, nearest, providers
+from ..plugins.keys import find_key
+from ..plugins.loading import active_extensions, find_provider
+from ..plugins.plugin import Plugin
+from ..wire.headers import Headers
+from ..wire.masks import secrets_in, secrets_of_proxy
+from ..wire.requests import Endpoint, mask_of
+from ..wire.secrets import shown_url
+from .network import Connections, NetworkTransport
 from .policy import Clock, Health, Limits, Retry, Timeouts
-from .secrets import secrets_in, secrets_of_proxy
-from .transport import Connections, NetworkTransport, parse_proxy
-from .wire import Endpoint, Headers, mask_of, shown_url
+from .proxies import parse_proxy
+from .targets import Call
 
 if TYPE_CHECKING:
     from aiohttp import BaseConnector

@@ -12,16 +12,19 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from . import sync
-from .boundary import claim, describe
-from .errors import PluginError, ProviderKitError
-from .events import Event, Restart, Transcript
-from .exchange import Exchange, Observers, told
+from ..chat.events import Event, Restart
+from ..chat.replies import Transcript
+from ..errors import PluginError, ProviderKitError
+from ..plugins.boundary import claim, describe
+from . import blocking as sync
+from .exchange import Exchange
+from .observers import Observers
 from .policy import Remedy, remedy, speaks_against
+from .targets import told
 
 if TYPE_CHECKING:
-    from .calls import PreparedCall
-    from .messages import Message
+    from ..chat.messages import Message
+    from .plan import PreparedCall
 
 logger = logging.getLogger("providerkit")
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import sync
+from .engine import blocking as sync
 from .errors import ConfigurationError
-from .plugins import assemble, find_provider
+from .plugins.assembly import assemble
+from .plugins.loading import find_provider
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler

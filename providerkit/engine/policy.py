@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from .errors import (
+from ..errors import (
     BadRequest,
     ConfigurationError,
     ConnectError,
@@ -35,7 +35,7 @@ from .errors import (
     is_finite_number,
     short_repr,
 )
-from .wire import Headers
+from ..wire.headers import Headers
 
 
 class Clock(Protocol):

@@ -24,7 +24,7 @@ from typing import (
     is_typeddict,
 )
 
-from .errors import InvalidOption
+from ..errors import InvalidOption
 
 _PLAIN: dict[Any, dict[str, Any]] = {
     Any: {},

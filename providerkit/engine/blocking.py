@@ -18,8 +18,8 @@ from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
-from .boundary import describe
-from .errors import PluginError, ProviderKitError, RunConsumed
+from ..errors import PluginError, ProviderKitError, RunConsumed
+from ..plugins.boundary import describe
 from .threads import DaemonExecutor
 
 logger = logging.getLogger("providerkit")

@@ -19,11 +19,13 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from .errors import StreamMalformed, StreamTruncated, UnexpectedContent
-from .events import Event, Finish, ToolCallDelta, has_content
+from ..chat.events import Event, Finish, ToolCallDelta, has_content
+from ..errors import StreamMalformed, StreamTruncated, UnexpectedContent
+from .decoder import Decoder
 from .jsonlines import JSONLinesDecoder
+from .requests import ResponseHead
 from .sse import SSEDecoder
-from .wire import Decoder, ResponseHead, loads
+from .strict_json import loads
 
 ParseEvent: TypeAlias = Callable[[bytes, str], Iterable[Event]]
 ParseValue: TypeAlias = Callable[[Any], Iterable[Event]]

@@ -16,11 +16,12 @@ from importlib.util import find_spec
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .errors import ConfigurationError
-from .wire import Secret, mask_of
+from ..errors import ConfigurationError
+from ..wire.requests import mask_of
+from ..wire.secrets import Secret
 
 if TYPE_CHECKING:
-    from .messages import ProviderInfo
+    from ..chat.models import ProviderInfo
 
 T = TypeVar("T")
 

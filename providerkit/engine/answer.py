@@ -1,0 +1,176 @@
+"""One answer: its body is decoded and held to the laws of the stream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+
+import attrs
+
+from ..chat.events import Event, Finish, has_content
+from ..errors import (
+    Phrase,
+    PluginError,
+    ProviderKitError,
+    StreamMalformed,
+    StreamTruncated,
+    UnexpectedContent,
+)
+from ..wire.decoder import Decoder
+from ..wire.requests import ResponseHead
+from ..wire.transport import Response
+from .clocks import Watch
+from .refusals import complete, default_error
+from .targets import Call
+
+AFTER_END = 1.0  # seconds that usage may take to follow the end of an answer
+ERROR_BODY = 5.0  # seconds that the body of an error may take once its head is there
+
+
+_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter", "pause", "error", "other"})
+
+
+class Answer:
+    """Decode the body of one answer, and hold it to the laws of the stream."""
+
+    def __init__(self, call: Call, response: Response, watch: Watch) -> None:
+        self._call = call
+        self._watch = watch
+        self._head = response.head
+        self._chunks = response.chunks()
+        self._decoder: Decoder
+        self._start: bytearray | None = bytearray()  # the body, until it has made an event
+        self._eventless = 0
+        self._patience: float | None = None
+        self._is_cut = False  # the end was not waited for, or the connection broke before it
+        self.finish: Finish | None = None
+
+    async def begin(self) -> None:
+        """Ask the plugin for a decoder, or, where this is no answer, for its error."""
+        if not 200 <= self._head.status < 300:
+            self._watch.settle()
+            raise await read_refusal(self._call, self._head, self._chunks)
+        self._decoder = self._call.hooks.parse_stream(self._head, self._call.model)
+
+    @property
+    def missing(self) -> BaseException | None:
+        """Return what a transport is left with: None if the answer is complete."""
+        if self.finish is None:
+            return asyncio.CancelledError()
+        return StreamTruncated("the end of the body did not come") if self._is_cut else None
+
+    async def aclose(self) -> None:
+        """Close the chunks where they come from a generator, which its loop would close in a task of its own."""
+        if isinstance(self._chunks, AsyncGenerator):
+            await self._chunks.aclose()
+
+    async def next(self) -> list[Event]:
+        """Give the events of the next bytes; those of the end of the body where none come."""
+        try:
+            if not self._decoder.ended:
+                try:
+                    chunk = await anext(self._chunks)
+                except StopAsyncIteration:
+                    chunk = b""
+                events = self._feed(chunk) if chunk else self._close()
+            else:
+                events = await self._next_after_end()
+        except ProviderKitError as error:
+            failure = await self._explained(error)
+        else:
+            if self._patience is not None and any(map(has_content, events)):
+                self._patience = None  # it was not the end
+            if events and type(last := events[-1]) is Finish:
+                if last.reason not in _REASONS:  # a server's own word
+                    events[-1] = last = attrs.evolve(last, reason=self._call.mask(last.reason))
+                self.finish = last
+            return events
+        raise failure
+
+    async def _next_after_end(self) -> list[Event]:
+        if self._patience is None:
+            self._watch.settle()
+            self._patience = asyncio.get_running_loop().time() + AFTER_END
+            return self._decoder.feed(b"")  # an error may wait to be raised
+        chunk = await self._late_chunk(self._patience)
+        return self._feed(chunk) if chunk else self._close()
+
+    async def _late_chunk(self, until: float) -> bytes:
+        try:
+            async with asyncio.timeout_at(until):
+                return await anext(self._chunks, b"")
+        except (TimeoutError, StreamTruncated):
+            self._is_cut = True
+            return b""
+
+    def _feed(self, chunk: bytes) -> list[Event]:
+        if self._start is not None and self._eventless < self._call.limits.error_body:
+            self._start += chunk
+        events = self._decoder.feed(chunk)
+        if events:
+            self._start = None
+            self._eventless = 0
+            return events
+        self._eventless += len(chunk)
+        if self._eventless > self._call.limits.event:
+            raise StreamMalformed(
+                f"{self._eventless} bytes have arrived without making an event; the cap is {self._call.limits.event}",
+                Phrase(" (Client(limits=Limits(event=...)))", ""),
+            )
+        return events
+
+    def _close(self) -> list[Event]:
+        had_ended = self._decoder.ended
+        events = self._decoder.close()
+        if not events or type(events[-1]) is not Finish:
+            raise PluginError(
+                f"plugin {self._call.hooks.info.name!r}: its decoder's close() gave no Finish and did not raise",
+                plugin=self._call.hooks.info.name,
+                hook="parse_stream",
+            )
+        if had_ended or not self._decoder.ended:  # then only the end of the body proves that this is all
+            shown = self._head.framed and not self._is_cut
+            events[-1] = attrs.evolve(events[-1], proven=events[-1].proven and shown)
+        return events
+
+    async def _explained(self, error: ProviderKitError) -> ProviderKitError:
+        """Complete an error; ask the provider what a body means that is no chat answer, though its status is good."""
+        if self._start is None or not isinstance(error, (UnexpectedContent, StreamTruncated)):
+            return complete(error, self._call, self._head)
+        self._watch.settle()
+        cap = self._call.limits.error_body
+        body = bytes(self._start[:cap])
+        if len(body) < cap:
+            body += await _error_body(self._chunks, cap - len(body))
+        typed = self._call.hooks.parse_error(self._head, body) or error
+        return complete(typed, self._call, self._head)
+
+
+async def read_refusal(call: Call, head: ResponseHead, chunks: AsyncIterator[bytes]) -> ProviderKitError:
+    body = await _error_body(chunks, call.limits.error_body)
+    return complete(call.hooks.parse_error(head, body) or default_error(call, head), call, head)
+
+
+async def _error_body(chunks: AsyncIterator[bytes], cap: int) -> bytes:
+    """Read the body of an error as far as it comes: no fault in it may hide the status, which is known."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(ERROR_BODY):
+            async for chunk in chunks:
+                body += chunk
+                if len(body) >= cap:
+                    break
+    except (TimeoutError, ProviderKitError):
+        pass
+    return bytes(body[:cap])
+
+
+async def read_whole(chunks: AsyncIterator[bytes], cap: int) -> bytes:
+    body = bytearray()
+    async for chunk in chunks:
+        body += chunk
+        if len(body) > cap:
+            raise StreamMalformed(
+                f"the answer is longer than the cap of {cap} bytes", Phrase(" (Client(limits=Limits(event=...)))", "")
+            )
+    return bytes(body)

@@ -1,0 +1,1 @@
+"""The plugins: how they are found, loaded, checked and asked."""

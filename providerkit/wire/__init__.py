@@ -1,0 +1,1 @@
+"""The bytes of the wire: requests, responses and decoders. No input, no output."""
