@@ -9,12 +9,12 @@ import attrs
 
 from ..errors import ProviderKitError, is_finite_number
 from .messages import Message
-from .parts import ToolCall
+from .parts import Part, ProviderData, ToolCall
 
 
 @attrs.frozen
 class TextDelta:
-    """Carry a piece of the answer's text."""
+    """A piece of the answer's text."""
 
     text: str
 
@@ -27,14 +27,14 @@ _set_text = vars(TextDelta)["text"].__set__
 
 @attrs.frozen
 class ReasoningDelta:
-    """Carry a piece of what the model thinks before it answers."""
+    """A piece of what the model thinks before it answers."""
 
     text: str
 
 
 @attrs.frozen
 class ToolCallDelta:
-    """Carry a piece of a tool call.
+    """A piece of a tool call.
 
     Pieces with the same `index` (counted from 0) belong to one call; `id` and `name` are
     empty in pieces that do not repeat them, `arguments` is a fragment of JSON text. A call
@@ -91,7 +91,7 @@ def _sum(one: int | None, other: int | None) -> int | None:
 
 @attrs.frozen
 class Answered:
-    """The model that answers, as the wire names it, and the wire's `id` of the answer; None where it does not say.
+    """The model that answers, as the wire names it, and the wire's `id` of the answer; None if it does not say.
 
     It may be another one than the model that was asked for: a router picks one, an alias
     stands for one. The last one counts.
@@ -102,47 +102,42 @@ class Answered:
 
 
 @attrs.frozen
-class ProviderData:
-    """Carry JSON, as decoded, that a provider sends beside the text and that has no event of its own."""
-
-    value: Any
-
-
-@attrs.frozen
 class Finish:
-    """End the answer; exactly one, always last.
+    """The end of the answer; exactly one, always last.
 
-    `reason` is stop, length, tool_calls, content_filter, pause, error or other. `proven`
-    is True if the wire's own mark of the end has come, or HTTP has shown the end of the
-    body. It is False if the connection just ended, broke or fell silent, though a finish
-    reason may have come before.
+    `reason` is stop, length, tool_calls, content_filter, pause, error or other, and `raw`
+    the provider's own word for it. `proven` is True if the wire's own mark of the end has
+    come, or HTTP has shown the end of the body. It is False if the connection just ended,
+    broke or fell silent, though a finish reason may have come before.
     """
 
     reason: str = attrs.field(validator=attrs.validators.instance_of(str))
     proven: bool = True
+    raw: str | None = None
 
 
 @attrs.frozen
 class ToolResult:
-    """Say what a tool has answered to the `call` of a model, which is asked again with it.
+    """What a tool has answered to the `call` of a model, which is asked again with it.
 
-    `content` is what the tool returned, as JSON where that was no string; where it `failed`,
-    the error. A Conversation gives this for each tool that it runs.
+    `content` is what the tool returned: a string, parts (text and images), or JSON text of
+    anything else. If the tool `failed`, it is the error. A run gives this for each tool that
+    it executes.
     """
 
     call: ToolCall
-    content: str
+    content: str | tuple[Part, ...]
     failed: bool = False
 
     @property
     def message(self) -> Message:
-        """Give the message that tells the model."""
-        return Message("tool", self.content, tool_call_id=self.call.id)
+        """Return the message that tells the model."""
+        return Message("tool", self.content, tool_call_id=self.call.id, name=self.call.name, failed=self.failed)
 
 
 @attrs.frozen
 class Restart:
-    """Say that the answer begins again, on `route` ("provider/model"): what came before is void.
+    """The answer begins again, on `route` ("provider/model"): what came before is void.
 
     `error` is what broke it. Only a Run with `on_interrupt="restart"` gives this.
     """

@@ -1,4 +1,8 @@
-"""The options of a chat, listed once, and the chat that holds them with its messages."""
+"""The options of a chat, listed once, and the chat that holds them with its messages.
+
+The fields of Chat are the list. `run`, conversations, the command line and the words of
+`supports` are derived from it, or held against it by a test.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +14,12 @@ import attrs
 
 from ..errors import Argument, InvalidOption
 from .messages import Message
-from .tools import Tool
+from .parts import FilePart, ImagePart
+from .tools import Tool, as_tools
 from .validators import as_tuple, check_kind, checked_text
 
-OPTIONS = (
-    "system",
-    "tools",
-    "response_format",
-    "temperature",
-    "top_p",
-    "max_tokens",
-    "stop",
-    "seed",
-    "extra",
-)
-FEATURES = frozenset({*OPTIONS, "history", "images", "prefill", "reasoning"})
+TOOL_CHOICES = ("auto", "none", "required")
+EFFORTS = ("none", "low", "medium", "high")
 
 
 def _frozen_mapping(mapping: Mapping[str, Any] | None) -> Mapping[str, Any]:
@@ -32,7 +27,7 @@ def _frozen_mapping(mapping: Mapping[str, Any] | None) -> Mapping[str, Any]:
         return _NOTHING
     if not isinstance(mapping, Mapping):
         raise InvalidOption(
-            Argument("extra"), f" is {type(mapping).__name__}; it takes a mapping of body fields", option="extra"
+            Argument("extra"), f" is {type(mapping).__name__}; expected a mapping of body fields", option="extra"
         )
     return MappingProxyType(dict(mapping))
 
@@ -53,36 +48,64 @@ def _remake(kind: type[Chat], fields: dict[str, Any]) -> Chat:
     return kind(**fields)
 
 
+def _option(default: Any = None, converter: Any = None) -> Any:
+    return attrs.field(default=default, converter=converter, kw_only=True)
+
+
 @attrs.frozen
 class Chat:
-    """Hold what the user asks of a provider: messages, and the options of `run` by the same names.
+    """What the user asks of a provider: messages, and the options of `run` by the same names.
 
-    `extra` holds body fields that only this provider knows; an option left at its
-    default was not given. Raises InvalidOption for a value of a wrong type.
+    `extra` holds body fields that only this provider knows; an option left at its default
+    was not given. Raises InvalidOption for a value of a wrong type.
     """
 
     messages: tuple[Message, ...]
-    system: str | None = attrs.field(default=None, kw_only=True)
-    tools: tuple[Tool, ...] = attrs.field(default=(), converter=as_tuple, kw_only=True)
-    response_format: Any = attrs.field(default=None, kw_only=True)
-    temperature: float | None = attrs.field(default=None, kw_only=True)
-    top_p: float | None = attrs.field(default=None, kw_only=True)
-    max_tokens: int | None = attrs.field(default=None, kw_only=True)
-    stop: tuple[str, ...] = attrs.field(default=(), converter=as_tuple, kw_only=True)
-    seed: int | None = attrs.field(default=None, kw_only=True)
-    extra: Mapping[str, Any] = attrs.field(default=None, converter=_frozen_mapping, kw_only=True)
+    system: str | None = _option()
+    tools: tuple[Tool, ...] = _option((), as_tools)
+    tool_choice: str | None = _option()
+    parallel_tool_calls: bool | None = _option()
+    reasoning: str | None = _option()
+    response_format: Any = _option()
+    temperature: float | None = _option()
+    top_p: float | None = _option()
+    max_tokens: int | None = _option()
+    stop: tuple[str, ...] = _option((), as_tuple)
+    seed: int | None = _option()
+    extra: Mapping[str, Any] = _option(None, _frozen_mapping)
 
     def __attrs_post_init__(self) -> None:  # most are not given, and a validator for each is asked nonetheless
         for option, kinds in _KINDS.items():
             value = getattr(self, option)
             if value is not None:
                 check_kind(option, value, kinds)
-        for tool in self.tools:
-            check_kind("tools", tool, (Tool,))
         for stop in self.stop:
             check_kind("stop", stop, (str,))
         if self.system is not None:
             checked_text(self.system, "system")
+        if self.reasoning is not None and self.reasoning not in EFFORTS:
+            raise InvalidOption(
+                Argument("reasoning"),
+                f" is {self.reasoning!r}; expected one of {', '.join(EFFORTS)}",
+                option="reasoning",
+            )
+        if not isinstance(self.parallel_tool_calls, bool | None):
+            raise InvalidOption(
+                Argument("parallel_tool_calls"),
+                f" is {self.parallel_tool_calls!r}; expected True or False",
+                option="parallel_tool_calls",
+            )
+        if self.tool_choice is not None:
+            self._check_tool_choice()
+
+    def _check_tool_choice(self) -> None:
+        choices = [*TOOL_CHOICES, *(tool.name for tool in self.tools)]
+        if self.tool_choice not in choices:
+            raise InvalidOption(
+                Argument("tool_choice"),
+                f" is {self.tool_choice!r}; expected one of {', '.join(map(repr, choices))}",
+                option="tool_choice",
+            )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return how to make it again, for copies and pickles: a read-only view of a dict has neither."""
@@ -90,17 +113,17 @@ class Chat:
 
     @property
     def system_texts(self) -> tuple[str, ...]:
-        """Give every system text: the option's first, then those of the messages."""
+        """Return every system text: the option's first, then those of the messages."""
         option = () if self.system is None else (self.system,)
         return (*option, *(message.text for message in self.messages if message.role == "system"))
 
     @property
     def turns(self) -> tuple[Message, ...]:
-        """Give the messages without the system ones."""
+        """Return the messages without the system ones."""
         return tuple(message for message in self.messages if message.role != "system")
 
     def features(self) -> Iterator[str]:
-        """Name what a provider must support to serve this chat, in words of `ProviderInfo.supports`.
+        """Yield what a provider must support to serve this chat, in words of `ProviderInfo.supports`.
 
         >>> list(Chat((Message("user", "Hello"),), system="Be brief.", seed=1).features())
         ['system', 'seed']
@@ -117,5 +140,27 @@ class Chat:
             yield "prefill"
         if any(message.tool_calls or message.role == "tool" for message in turns):
             yield "tools"
-        if any(message.has_image for message in self.messages):
-            yield "images"
+        kinds = {
+            type(part) for message in self.messages if not isinstance(message.content, str) for part in message.content
+        }
+        for kind, feature in _FEATURES_OF_PARTS.items():
+            if kind in kinds:
+                yield feature
+
+
+OPTIONS = tuple(field.name for field in attrs.fields(Chat) if field.name != "messages")
+_FEATURES_OF_PARTS = {ImagePart: "images", FilePart: "files"}
+FEATURES = frozenset({*OPTIONS, *_FEATURES_OF_PARTS.values(), "history", "prefill", "provider_data"})
+
+
+def merge_extra(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a body with `extra` laid over it, at any depth: mappings merge, everything else replaces.
+
+    >>> merge_extra({"options": {"seed": 1}, "n": 1}, {"options": {"top_k": 5}})
+    {'options': {'seed': 1, 'top_k': 5}, 'n': 1}
+    """
+    merged = dict(body)
+    for name, value in extra.items():
+        below = merged.get(name)
+        merged[name] = merge_extra(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged

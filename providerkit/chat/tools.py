@@ -9,14 +9,15 @@ import attrs
 
 from ..errors import InvalidOption
 from .schemas import description_of, schema_of
+from .validators import as_tuple
 
 
 @attrs.frozen
 class Tool:
-    """Describe a function that the model may call; `parameters` is its JSON schema, empty where it takes none.
+    """A function that the model may call; `parameters` is its JSON schema, empty if it takes none.
 
-    `function` is the function itself, where the tool was made of one; it is not sent.
-    Raises InvalidOption where the name is empty or the schema no mapping.
+    `function` is the function itself, if the tool was made of one; it is not sent. Raises
+    InvalidOption if the name is empty or the schema is not a mapping.
     """
 
     name: str
@@ -57,3 +58,16 @@ class Tool:
             raise InvalidOption(f"a tool made of {function!r} has no name; say name=", option="tools")
         described = description_of(function) if description is None else description
         return cls(named, described, parameters, function=function)
+
+
+def as_tools(tools: object) -> tuple[Tool, ...]:
+    """Return the tools, and make one of each plain function; raises InvalidOption for anything else."""
+    return tuple(_as_tool(tool) for tool in as_tuple(tools))
+
+
+def _as_tool(tool: object) -> Tool:
+    if isinstance(tool, Tool):
+        return tool
+    if callable(tool) and not isinstance(tool, type):
+        return Tool.from_function(tool)
+    raise InvalidOption(f"tools holds {tool!r}; expected Tool objects and functions", option="tools")
