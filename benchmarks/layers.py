@@ -19,8 +19,9 @@ import providerkit_koala
 import providerkit
 from providerkit.chat.replies import Transcript
 from providerkit.engine.exchange import Exchange
-from providerkit.engine.observers import Observers
-from providerkit.engine.routing import Routing, RunState
+from providerkit.engine.routing import Routing
+from providerkit.engine.run_state import RunState
+from providerkit.engine.targets import merge_headers
 
 from .bench import cores, upstream
 from .calls import WORDS
@@ -36,9 +37,10 @@ class Layers:
         self._session = session
         self._client = client
         self._base_url = base_url
-        self._prepared = self._ask()._prepared
-        self._call = self._prepared.first
-        self._request = self._call.request()
+        run = self._ask()
+        self._bound, self._question = run._bound, run._question
+        target = self._bound.first
+        self._request = merge_headers(self._question.build_request(target), target.endpoint)
         self._headers = dict(self._request.headers.items())
 
     def _ask(self) -> providerkit.Run:
@@ -58,18 +60,19 @@ class Layers:
 
     async def transport(self) -> None:
         """Send the request, and read the answer."""
-        async with self._prepared.transport.send(self._request) as response:
+        async with self._bound.network.send(self._request) as response:
             async for _ in response.chunks():
                 pass
 
     async def exchange(self) -> None:
         """Make one attempt."""
-        observers, started = Observers(()), self._call.clock.now()
-        await _end(Exchange(self._call, self._prepared.transport, observers, Transcript(), started=started))
+        state = RunState(self._bound, "chat")
+        await _end(Exchange(state, self._bound.first, self._question, Transcript(state.attempts)))
 
     async def routing(self) -> None:
         """Make as many as it takes."""
-        await _end(Routing(RunState(self._prepared, Transcript(), collected=True)))
+        state = RunState(self._bound, "chat")
+        await _end(Routing(state, self._question, Transcript(state.attempts), collected=True))
 
     async def run(self) -> None:
         """Do what a user does."""

@@ -7,11 +7,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from importlib.metadata import version
 
+    from .chat.embeddings import Embeddings as Embeddings
     from .chat.events import (
         Answered as Answered,
         Event as Event,
         Finish as Finish,
-        ProviderData as ProviderData,
         ReasoningDelta as ReasoningDelta,
         Restart as Restart,
         TextDelta as TextDelta,
@@ -20,12 +20,20 @@ if TYPE_CHECKING:
         Usage as Usage,
     )
     from .chat.messages import Message as Message
-    from .chat.models import Model as Model, ProviderInfo as ProviderInfo
-    from .chat.options import Chat as Chat
-    from .chat.parts import ImagePart as ImagePart, Part as Part, TextPart as TextPart, ToolCall as ToolCall
+    from .chat.models import Model as Model, Page as Page, ProviderInfo as ProviderInfo
+    from .chat.options import Chat as Chat, merge_extra as merge_extra
+    from .chat.parts import (
+        FilePart as FilePart,
+        ImagePart as ImagePart,
+        Part as Part,
+        ProviderData as ProviderData,
+        ReasoningPart as ReasoningPart,
+        TextPart as TextPart,
+        ToolCall as ToolCall,
+    )
     from .chat.replies import Attempt as Attempt, Reply as Reply
     from .chat.tools import Tool as Tool
-    from .client import Client as Client, Models as Models, Provider as Provider, provider as provider, run as run
+    from .client import Client as Client, Provider as Provider, embed as embed, provider as provider, run as run
     from .conversation import Conversation as Conversation
     from .engine.clocks import pause_clocks as pause_clocks
     from .engine.plan import Route as Route
@@ -67,6 +75,7 @@ if TYPE_CHECKING:
     )
     from .extensions.player import replay as replay
     from .extensions.recorder import record as record
+    from .lookups import Lookup as Lookup
     from .plugins.discovery import providers as providers
     from .plugins.hookspecs import Observer as Observer, hookimpl as hookimpl, hookspec as hookspec
     from .plugins.loading import activate as activate
@@ -83,7 +92,7 @@ if TYPE_CHECKING:
     from .wire.jsonlines import JSONLinesDecoder as JSONLinesDecoder
     from .wire.masks import Mask as Mask
     from .wire.requests import Endpoint as Endpoint, Request as Request, ResponseHead as ResponseHead
-    from .wire.secrets import Secret as Secret
+    from .wire.secrets import Secret as Secret, Token as Token
     from .wire.sse import ServerSentEvent as ServerSentEvent, SSEDecoder as SSEDecoder
     from .wire.strict_json import loads as loads
     from .wire.transport import Response as Response, Transport as Transport
@@ -91,14 +100,15 @@ if TYPE_CHECKING:
     __version__ = version("providerkit-core")
 
 _MODULES = {
-    "chat.events": "Answered Event Finish ProviderData ReasoningDelta Restart TextDelta ToolCallDelta ToolResult Usage",
+    "chat.embeddings": "Embeddings",
+    "chat.events": "Answered Event Finish ReasoningDelta Restart TextDelta ToolCallDelta ToolResult Usage",
     "chat.messages": "Message",
-    "chat.models": "Model ProviderInfo",
-    "chat.options": "Chat",
-    "chat.parts": "ImagePart Part TextPart ToolCall",
+    "chat.models": "Model Page ProviderInfo",
+    "chat.options": "Chat merge_extra",
+    "chat.parts": "FilePart ImagePart Part ProviderData ReasoningPart TextPart ToolCall",
     "chat.replies": "Attempt Reply",
     "chat.tools": "Tool",
-    "client": "Client Models Provider provider run",
+    "client": "Client Provider embed provider run",
     "conversation": "Conversation",
     "engine.clocks": "pause_clocks",
     "engine.plan": "Route",
@@ -112,6 +122,7 @@ _MODULES = {
     ),
     "extensions.player": "replay",
     "extensions.recorder": "record",
+    "lookups": "Lookup",
     "plugins.discovery": "providers",
     "plugins.hookspecs": "Observer hookimpl hookspec",
     "plugins.loading": "activate",
@@ -123,7 +134,7 @@ _MODULES = {
     "wire.jsonlines": "JSONLinesDecoder",
     "wire.masks": "Mask",
     "wire.requests": "Endpoint Request ResponseHead",
-    "wire.secrets": "Secret",
+    "wire.secrets": "Secret Token",
     "wire.sse": "SSEDecoder ServerSentEvent",
     "wire.strict_json": "loads",
     "wire.transport": "Response Transport",

@@ -1,45 +1,43 @@
-"""What users call: Client, Provider and `run`."""
+"""What users call: Client, Provider, `run` and `embed`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Self, cast, overload
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Self, overload
 
-from .chat.messages import Message
+from .chat.embeddings import Embeddings, parse_texts
 from .chat.models import Model
 from .chat.openai_form import Prompt, parse_messages
-from .chat.tools import Tool
 from .conversation import Conversation
-from .engine import blocking as sync
+from .engine import blocking
 from .engine.clocks import LoopClock
-from .engine.exchange import list_models
 from .engine.network import Connections
 from .engine.plan import (
-    EndpointOptions,
-    PreparedCall,
+    EmbedOptions,
+    ModelsOptions,
+    Plan,
+    ProviderEmbedOptions,
     ProviderOptions,
-    Route,
     RunOptions,
     Settings,
     check_known,
     checked,
-    prepare,
-    reusable,
 )
 from .engine.policy import Clock, Health, Limits, Retry, Timeouts
-from .errors import ConfigurationError
+from .engine.tokens import Tokens
+from .lookups import EmbedLookup, Lookup, ModelsLookup
 from .plugins.assembly import assemble
 from .plugins.loading import find_provider
 from .plugins.plugin import Plugin
 from .runs import Run
 
 if TYPE_CHECKING:
-    from aiohttp import BaseConnector
     from typing_extensions import Unpack
 
 
 class Client:
-    """Run chats with settings of its own; its runs share pooled connections.
+    """Runs chats with settings of its own; its runs share pooled connections.
 
     `timeouts`, `limits`, `extensions` and `retry` hold for every run that does not name its
     own. It knows which routes are down, and what retries may still cost a host, for all its
@@ -69,100 +67,68 @@ class Client:
             clock=clock or LoopClock(),
             health=Health(),
             connections=Connections(limits),
+            tokens=Tokens(),
         )
 
     @overload
     def run(self, messages: None = None, **options: Unpack[RunOptions]) -> Conversation: ...
     @overload
     def run(self, messages: Prompt, **options: Unpack[RunOptions]) -> Run: ...
-    def run(
-        self,
-        messages: Prompt | None = None,
-        *,
-        provider: str | object | None = None,
-        model: str | None = None,
-        system: str | None = None,
-        tools: Iterable[Tool] | None = None,
-        response_format: Any = None,
-        temperature: float | None = None,
-        top_p: float | None = None,
-        max_tokens: int | None = None,
-        stop: str | Iterable[str] | None = None,
-        seed: int | None = None,
-        extra: Mapping[str, Any] | None = None,
-        api_key: str | None = None,
-        base_url: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        proxy: str | None = None,
-        connector: BaseConnector | None = None,
-        timeouts: Timeouts | None = None,
-        extensions: Iterable[str | object] | None = None,
-        fallback: str | Route | Iterable[str | tuple[str | object, str | None] | Route] | None = None,
-        retry: Retry | None = None,
-        on_interrupt: str | None = None,
-    ) -> Run | Conversation:
-        """Ask a provider, and give a Run: iterate it, await it, or call its `result()`.
+    def run(self, messages: Prompt | None = None, **options: Unpack[RunOptions]) -> Run | Conversation:
+        """Ask a provider, and return a Run: iterate it, await it, or call its `result()`.
 
         `messages` is a string, a Message, or an iterable of Message and of OpenAI-style
-        mappings; without it this gives a Conversation. `provider` is an installed
-        provider's name or a plugin object; `model="koala/gpt-4o-mini"` names both. The
-        options from `system` to `seed` go to the model; `extra` holds body fields that
-        only this provider knows. `api_key` defaults to the provider's environment
-        variable; `base_url` is what its paths are appended to; `headers` win over all
-        others; `proxy` is http, https or socks; a `connector` of aiohttp is used and
-        never closed; `timeouts` are in seconds; `extensions`, names or objects, the first
-        outermost, stand in for those of the Client. None leaves an option to the provider, or
-        to the Client.
+        mappings; without it this returns a Conversation. `provider` is an installed
+        provider's name or a plugin object; `model="koala/gpt-4o-mini"` names both.
 
-        `fallback` names further routes, tried in turn where one can't answer: each
+        These options go to the model: `system`, `tools` (Tools or plain functions, which are
+        executed when the model asks, in at most `rounds` rounds), `tool_choice` ("auto",
+        "none", "required" or a tool's name), `parallel_tool_calls`, `reasoning` ("none",
+        "low", "medium" or "high"), `response_format` (a JSON schema, the wire's own form, or
+        a type: then `reply.parsed` is its value), `temperature`, `top_p`, `max_tokens`,
+        `stop`, `seed`. `extra` holds body fields that only this provider knows, and is merged
+        into the body at any depth. None leaves an option to the provider, or to the Client.
+
+        These say how it is reached: `api_key` defaults to the provider's environment
+        variable; `base_url` is what its paths are appended to; `headers` win over all others;
+        `proxy` is http, https or socks; a `connector` of aiohttp is used and never closed;
+        `timeouts` are in seconds; `extensions`, names or objects, the first outermost,
+        replace those of the Client.
+
+        `fallback` names further routes, tried in turn if one can't answer: each
         "provider/model", "provider", a pair (provider, model) or a Route. `retry` says how
-        often one route is tried. What breaks before its first content is repaired out of
-        sight, and so is all that breaks where the whole answer is awaited. A streamed
-        answer that breaks off later is an error that holds what had come, or with
+        often one route is tried. What breaks before its first content is recovered out of
+        sight, and so is all that breaks if the whole answer is awaited. A streamed answer
+        that breaks off later is an error that holds what had come, or with
         `on_interrupt="restart"` begins again: `events()` then gives a Restart.
 
         Raises ConfigurationError, of the kind that says what to fix, here or as the Run
         starts, before anything is sent, and TypeError for an unknown option. The Run raises
         ProviderError, TransportError and StreamError, too.
         """
-        options = RunOptions(
-            provider=provider,
-            model=model,
-            system=system,
-            tools=tools,
-            response_format=response_format,
-            temperature=temperature,
-            top_p=top_p,
-            max_tokens=max_tokens,
-            stop=stop,
-            seed=seed,
-            extra=extra,
-            api_key=api_key,
-            base_url=base_url,
-            headers=headers,
-            proxy=proxy,
-            connector=connector,
-            timeouts=timeouts,
-            extensions=extensions,
-            fallback=fallback,
-            retry=retry,
-            on_interrupt=on_interrupt,
-        )
-        if messages is None:
-            return Conversation(self, options)
-        return self._ask(parse_messages(messages), options)
+        check_known(options, RunOptions, "run")
+        plan = Plan(self._settings, options)
+        return Conversation(plan) if messages is None else Run(plan, parse_messages(messages))
+
+    def embed(self, texts: str | Iterable[str], **options: Unpack[EmbedOptions]) -> Lookup[Embeddings]:
+        """Ask for the vectors of texts; await the answer, an Embeddings, or call its `result()`.
+
+        The options are those of `run` that say who is asked, how it is reached and what
+        happens if that fails; `extra` holds further body fields.
+        """
+        check_known(options, EmbedOptions, "embed")
+        return EmbedLookup(Plan(self._settings, options), parse_texts(texts))
 
     def provider(self, name: str | object) -> Provider:
         """Load a provider by its installed name, or take a plugin object.
 
-        Raises UnknownProvider where none of that name is installed, PluginError where it is
-        broken.
+        Raises UnknownProvider if none of that name is installed, PluginError if it is broken.
         """
-        return Provider(self, find_provider(name))
+        return Provider(self._settings, find_provider(name))
 
     def close(self) -> None:
         """Close the connections that blocking calls opened; the Client can't be used any more."""
-        sync.call(self._settings.connections.close())
+        blocking.call(self._settings.connections.close())
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop; the Client can't be used any more."""
@@ -180,49 +146,27 @@ class Client:
     async def __aexit__(self, *failure: object) -> None:
         await self.aclose()
 
-    def _ask(
-        self,
-        messages: tuple[Message, ...],
-        options: RunOptions,
-        conversation: Conversation | None = None,
-        rounds: int = 0,
-    ) -> Run:
-        kept = reusable(options)
-        return Run(lambda messages, earlier: self._prepare(messages, kept, earlier), messages, conversation, rounds)
 
-    def _prepare(
-        self, messages: tuple[Message, ...], options: RunOptions, earlier: PreparedCall | None = None
-    ) -> PreparedCall:
-        if self._settings.connections.closed:
-            raise ConfigurationError("this Client is closed; make a new one")
-        return prepare(self._settings, messages, options, earlier)
+def _signature(first: str, options: type) -> inspect.Signature:
+    """Return a signature that names every option, for `help` and editors."""
+    kinds = inspect.Parameter
+    leading = [kinds("self", kinds.POSITIONAL_OR_KEYWORD), kinds(first, kinds.POSITIONAL_OR_KEYWORD, default=None)]
+    named = [
+        kinds(name, kinds.KEYWORD_ONLY, default=None, annotation=annotation)
+        for name, annotation in options.__annotations__.items()
+    ]
+    return inspect.Signature([*leading, *named])
 
 
-class Models:
-    """Hold the question which models a provider has; await it or call `result()`.
-
-    Nothing is sent before; each time asks anew.
-    """
-
-    def __init__(self, ask: Callable[[], Coroutine[Any, Any, tuple[Model, ...]]]) -> None:
-        self._ask = ask
-
-    def __repr__(self) -> str:
-        return "<Models: await it, or call result()>"
-
-    def __await__(self) -> Generator[Any, None, tuple[Model, ...]]:
-        return self._ask().__await__()
-
-    def result(self) -> tuple[Model, ...]:
-        """Wait for the models, as the provider orders them; raises what a Run raises."""
-        return sync.call(self._ask())
+Client.run.__signature__ = _signature("messages", RunOptions)  # type: ignore[attr-defined]  # the list of options is RunOptions
+Client.embed.__signature__ = _signature("texts", EmbedOptions)  # type: ignore[attr-defined]  # and this one
 
 
 class Provider:
-    """Hold a loaded provider; `info` is what it says of itself, a ProviderInfo."""
+    """A loaded provider; `info` is what it says of itself, a ProviderInfo."""
 
-    def __init__(self, client: Client, plugin: Plugin) -> None:
-        self._client = client
+    def __init__(self, settings: Settings, plugin: Plugin) -> None:
+        self._settings = settings
         self._plugin = plugin
         self.info = assemble(plugin).info
 
@@ -235,23 +179,29 @@ class Provider:
     def run(self, messages: Prompt, **options: Unpack[ProviderOptions]) -> Run: ...
     def run(self, messages: Prompt | None = None, **options: Unpack[ProviderOptions]) -> Run | Conversation:
         """Ask this provider; everything else is as in `providerkit.run`."""
-        if "provider" in options:
-            raise TypeError("run() of a Provider asks that provider; leave out provider=")
-        return self._client.run(messages, provider=self._plugin, **options)
+        plan = self._plan_for("run", options, ProviderOptions)
+        return Conversation(plan) if messages is None else Run(plan, parse_messages(messages))
 
-    def models(self, **options: Unpack[EndpointOptions]) -> Models:
-        """List the provider's models, asking it where it can be asked, else from what its plugin knows.
+    def embed(self, texts: str | Iterable[str], **options: Unpack[ProviderEmbedOptions]) -> Lookup[Embeddings]:
+        """Ask this provider for the vectors of texts; everything else is as in `providerkit.embed`."""
+        return EmbedLookup(self._plan_for("embed", options, ProviderEmbedOptions), parse_texts(texts))
+
+    def models(self, **options: Unpack[ModelsOptions]) -> Lookup[tuple[Model, ...]]:
+        """List the provider's models, asking it if it can be asked, else from what its plugin knows.
 
         The options are those of `run` that say how it is reached: `api_key`, `base_url`,
-        `headers`, `proxy`, `connector`, `timeouts`, `extensions`.
+        `headers`, `proxy`, `connector`, `timeouts`, `extensions`; and `retry`.
         """
-        check_known(options, EndpointOptions, "models")
-        prepared = self._client._prepare(
-            (Message("user", ""),), cast("RunOptions", {"provider": self._plugin, **options})
-        )
-        return Models(lambda: list_models(prepared.first, prepared.transport))
+        return ModelsLookup(self._plan_for("models", options, ModelsOptions))
+
+    def _plan_for(self, function: str, options: Mapping[str, Any], kind: type) -> Plan:
+        if "provider" in options:
+            raise TypeError(f"{function}() of a Provider asks that provider; leave out provider=")
+        check_known(options, kind, function)
+        return Plan(self._settings, {**options, "provider": self._plugin})
 
 
 _default = Client()
 run = _default.run
+embed = _default.embed
 provider = _default.provider

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from providerkit.plugins import discovery, loading as plugins
+from providerkit.plugins import assembly, discovery, loading as plugins
 from providerkit.plugins.discovery import PROVIDERS
 
 
@@ -22,7 +22,7 @@ def announce(folder, name, value, *, group=PROVIDERS, distribution="birds"):
 def forget():
     discovery._cache.clear()
     plugins._loaded.clear()
-    plugins._assemble.cache_clear()
+    assembly._assemble.cache_clear()
     plugins._instance_of.cache_clear()
 
 

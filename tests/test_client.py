@@ -380,7 +380,7 @@ class TestOptions:
         ],
     )
     def test_a_model_may_name_its_provider(self, options, expected):
-        assert providerkit.run("hi", **options)._prepared.first.model == Model(expected)
+        assert providerkit.run("hi", **options)._bound.first.model == Model(expected)
 
     @pytest.mark.parametrize(
         ("options", "expected"),
@@ -510,7 +510,7 @@ class TestOptions:
         await chat.send("a")
         run = chat.send("b")
         await run
-        assert run._prepared.first.chat.stop == ("a", "b")
+        assert run._question.chat(run._bound.first).stop == ("a", "b")
 
     async def test_the_key_is_the_arguments_then_the_environments(self, ask, server, monkeypatch):
         monkeypatch.setenv("PARROT_API_KEY", "from-environment")
@@ -575,7 +575,7 @@ class TestClient:
         async with providerkit.Client(timeouts=short, extensions=[Witness]) as client:
             run = client.run("hi", provider=Parrot, base_url=server.base_url)
             await run
-            assert run._prepared.first.timeouts == short
+            assert run._bound.timeouts == short
             await client.run("hi", provider=Parrot, base_url=server.base_url, extensions=[])
         assert len(seen) == 1
 

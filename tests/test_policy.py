@@ -20,7 +20,7 @@ from providerkit.engine.policy import (
     Waiting,
     remedy,
     retry_after,
-    speaks_against,
+    is_route_failure,
     timed_out,
 )
 
@@ -278,7 +278,7 @@ RETRY, NEXT, NONE = Remedy.RETRY, Remedy.NEXT, Remedy.NONE
 )
 def test_what_can_be_done_about_a_failure(error, cure, is_down):
     """The table of the design, section 6."""
-    assert (remedy(error), speaks_against(error)) == (cure, is_down)
+    assert (remedy(error), is_route_failure(error)) == (cure, is_down)
 
 
 def test_the_retries_are_those_of_the_design():

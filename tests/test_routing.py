@@ -553,7 +553,7 @@ async def test_a_route_of_the_same_provider_has_what_it_does_not_say_itself():
 )
 def test_a_route_is_named_in_several_ways(fallback: object, routes: list[str]):
     run = providerkit.run("hi", provider=Parrot, fallback=fallback)
-    assert [call.route for call in run._prepared.routes[1:]] == routes
+    assert [target.route for target in run._bound.targets[1:]] == routes
 
 
 @pytest.mark.parametrize("fallback", [5, [None], [5], [("koala", 5)], [("koala", "a", "b")], [{"provider": "koala"}]])

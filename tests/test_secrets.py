@@ -86,7 +86,7 @@ async def test_no_fault_shows_the_key(fault, caplog):
             with pytest.raises(providerkit.ProviderKitError) as caught:
                 await run
             assert KEY not in shown(caught.value)
-            assert KEY not in repr(run) + repr(run.reply) + repr(run._prepared)
+            assert KEY not in repr(run) + repr(run.reply) + repr(run._bound)
         assert any(KEY in request.headers["authorization"] for request in server.requests)
     assert KEY not in caplog.text
     assert PROMPT not in caplog.text
@@ -375,8 +375,8 @@ async def taken(way, client, base_url, *, key=KEY, **options):
     except providerkit.ProviderKitError as error:
         text = everything_of(error)
     attempts = "".join(everything_of(attempt.error) for attempt in run.reply.attempts)
-    call = run._prepared.first
-    values = (run, run.reply, client, run._prepared.transport, call.endpoint, koala)
+    call = run._bound.first
+    values = (run, run.reply, client, run._bound.network, call.endpoint, koala)
     return f"{text} {attempts} {values}"
 
 
@@ -460,7 +460,7 @@ def test_no_repr_of_a_public_value_shows_what_is_marked(make, leaks):
 
 def test_the_repr_of_a_chat_shows_no_key(leaks):
     run = providerkit.run("hi", provider=Koala, api_key=KEY, headers={"X-Session": HEADER})
-    assert leaks(repr(run._prepared.first.chat), repr(run._prepared)) == []
+    assert leaks(repr(run._question.chat(run._bound.first)), repr(run._bound)) == []
 
 
 def test_a_route_that_is_none_is_refused_without_its_parts(leaks):

@@ -73,8 +73,8 @@ def _checked_models(names: Iterable[str]) -> tuple[str, ...]:
     return _checked_names(names, "models")
 
 
-def _checked_variables(names: str | Iterable[str] | None) -> tuple[str, ...]:
-    return _checked_names(() if names is None else names, "api_key_env")
+def _checked_variables(names: str | Iterable[str] | None) -> str | tuple[str, ...] | None:
+    return names if names is None or isinstance(names, str) else _checked_names(names, "api_key_env")
 
 
 def _checked_name(name: str) -> str:
@@ -104,5 +104,10 @@ class ProviderInfo:
     default_model: str | None = attrs.field(default=None, kw_only=True)
     models: tuple[str, ...] = attrs.field(default=(), converter=_checked_models, kw_only=True)
     supports: frozenset[str] = attrs.field(default=(), converter=_checked_features, kw_only=True)
-    api_key_env: tuple[str, ...] = attrs.field(default=(), converter=_checked_variables, kw_only=True)
+    api_key_env: str | tuple[str, ...] | None = attrs.field(default=None, converter=_checked_variables, kw_only=True)
     working: bool = attrs.field(default=True, kw_only=True)
+
+    @property
+    def key_variables(self) -> tuple[str, ...]:
+        """Return the environment variables that may hold the key, in the order in which they are read."""
+        return as_tuple(self.api_key_env)

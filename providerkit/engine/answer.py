@@ -17,11 +17,12 @@ from ..errors import (
     UnexpectedContent,
 )
 from ..wire.decoder import Decoder
-from ..wire.requests import ResponseHead
 from ..wire.transport import Response
 from .clocks import Watch
+from .operations import Operation
+from .policy import Limits
 from .refusals import complete, default_error
-from .targets import Call
+from .targets import Target
 
 AFTER_END = 1.0  # seconds that usage may take to follow the end of an answer
 ERROR_BODY = 5.0  # seconds that the body of an error may take once its head is there
@@ -31,10 +32,12 @@ _REASONS = frozenset({"stop", "length", "tool_calls", "content_filter", "pause",
 
 
 class Answer:
-    """Decode the body of one answer, and hold it to the laws of the stream."""
+    """The body of one answer, decoded and held to the laws of the stream."""
 
-    def __init__(self, call: Call, response: Response, watch: Watch) -> None:
-        self._call = call
+    def __init__(self, target: Target, question: Operation, response: Response, watch: Watch, limits: Limits) -> None:
+        self._target = target
+        self._question = question
+        self._limits = limits
         self._watch = watch
         self._head = response.head
         self._chunks = response.chunks()
@@ -46,11 +49,11 @@ class Answer:
         self.finish: Finish | None = None
 
     async def begin(self) -> None:
-        """Ask the plugin for a decoder, or, where this is no answer, for its error."""
+        """Make a decoder; raises the provider's error if this is not an answer."""
         if not 200 <= self._head.status < 300:
             self._watch.settle()
-            raise await read_refusal(self._call, self._head, self._chunks)
-        self._decoder = self._call.hooks.parse_stream(self._head, self._call.model)
+            raise await self._refusal()
+        self._decoder = self._question.decoder(self._target, self._head)
 
     @property
     def missing(self) -> BaseException | None:
@@ -82,7 +85,7 @@ class Answer:
                 self._patience = None  # it was not the end
             if events and type(last := events[-1]) is Finish:
                 if last.reason not in _REASONS:  # a server's own word
-                    events[-1] = last = attrs.evolve(last, reason=self._call.mask(last.reason))
+                    events[-1] = last = attrs.evolve(last, reason=self._target.secrets.mask(last.reason))
                 self.finish = last
             return events
         raise failure
@@ -104,7 +107,7 @@ class Answer:
             return b""
 
     def _feed(self, chunk: bytes) -> list[Event]:
-        if self._start is not None and self._eventless < self._call.limits.error_body:
+        if self._start is not None and self._eventless < self._limits.error_body:
             self._start += chunk
         events = self._decoder.feed(chunk)
         if events:
@@ -112,9 +115,9 @@ class Answer:
             self._eventless = 0
             return events
         self._eventless += len(chunk)
-        if self._eventless > self._call.limits.event:
+        if self._eventless > self._limits.event:
             raise StreamMalformed(
-                f"{self._eventless} bytes have arrived without making an event; the cap is {self._call.limits.event}",
+                f"{self._eventless} bytes have arrived without making an event; the cap is {self._limits.event}",
                 Phrase(" (Client(limits=Limits(event=...)))", ""),
             )
         return events
@@ -124,8 +127,8 @@ class Answer:
         events = self._decoder.close()
         if not events or type(events[-1]) is not Finish:
             raise PluginError(
-                f"plugin {self._call.hooks.info.name!r}: its decoder's close() gave no Finish and did not raise",
-                plugin=self._call.hooks.info.name,
+                f"plugin {self._target.info.name!r}: its decoder's close() gave no Finish and did not raise",
+                plugin=self._target.info.name,
                 hook="parse_stream",
             )
         if had_ended or not self._decoder.ended:  # then only the end of the body proves that this is all
@@ -133,22 +136,22 @@ class Answer:
             events[-1] = attrs.evolve(events[-1], proven=events[-1].proven and shown)
         return events
 
+    async def _refusal(self) -> ProviderKitError:
+        body = await _error_body(self._chunks, self._limits.error_body)
+        error = self._target.hooks.parse_error(self._head, body) or default_error(self._head)
+        return complete(error, self._target, self._head)
+
     async def _explained(self, error: ProviderKitError) -> ProviderKitError:
         """Complete an error; ask the provider what a body means that is no chat answer, though its status is good."""
         if self._start is None or not isinstance(error, (UnexpectedContent, StreamTruncated)):
-            return complete(error, self._call, self._head)
+            return complete(error, self._target, self._head)
         self._watch.settle()
-        cap = self._call.limits.error_body
+        cap = self._limits.error_body
         body = bytes(self._start[:cap])
         if len(body) < cap:
             body += await _error_body(self._chunks, cap - len(body))
-        typed = self._call.hooks.parse_error(self._head, body) or error
-        return complete(typed, self._call, self._head)
-
-
-async def read_refusal(call: Call, head: ResponseHead, chunks: AsyncIterator[bytes]) -> ProviderKitError:
-    body = await _error_body(chunks, call.limits.error_body)
-    return complete(call.hooks.parse_error(head, body) or default_error(call, head), call, head)
+        typed = self._target.hooks.parse_error(self._head, body) or error
+        return complete(typed, self._target, self._head)
 
 
 async def _error_body(chunks: AsyncIterator[bytes], cap: int) -> bytes:
@@ -163,14 +166,3 @@ async def _error_body(chunks: AsyncIterator[bytes], cap: int) -> bytes:
     except (TimeoutError, ProviderKitError):
         pass
     return bytes(body[:cap])
-
-
-async def read_whole(chunks: AsyncIterator[bytes], cap: int) -> bytes:
-    body = bytearray()
-    async for chunk in chunks:
-        body += chunk
-        if len(body) > cap:
-            raise StreamMalformed(
-                f"the answer is longer than the cap of {cap} bytes", Phrase(" (Client(limits=Limits(event=...)))", "")
-            )
-    return bytes(body)

@@ -8,50 +8,42 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AbstractAsyncContextManager, closing
+from contextlib import AbstractAsyncContextManager
 
 from ..chat.events import Event, size_of
-from ..chat.models import Model
-from ..chat.replies import Attempt, Transcript
-from ..errors import (
-    ProviderKitError,
-    StreamMalformed,
-)
+from ..chat.replies import Attempt
+from ..errors import ProviderKitError, StreamMalformed
 from ..plugins.boundary import claim
-from ..wire.requests import Request, ResponseHead
-from ..wire.transport import Response, Transport
-from .answer import Answer, read_refusal, read_whole
+from ..wire.requests import Request
+from ..wire.transport import Response
+from .answer import Answer
 from .clocks import Watch
-from .observers import Observers, logger
+from .observers import logger
+from .operations import Collector, Operation
 from .refusals import add_address
-from .targets import Call, dressed, told
+from .run_state import RunState
+from .targets import Target, finalize_error, merge_headers
 
 
 class Exchange:
-    """Run one attempt, batch by batch.
+    """One attempt, batch by batch.
 
-    `started` is when the whole call started; `hurried` says that another route remains. No
-    async generator: those nest badly where an event loop closes all of them at once.
+    `hurried` says that another route remains. It is not an async generator: those nest badly
+    when an event loop closes all of them at once.
     """
 
     def __init__(
-        self,
-        call: Call,
-        transport: Transport,
-        observers: Observers,
-        transcript: Transcript,
-        *,
-        started: float,
-        hurried: bool = False,
+        self, state: RunState, target: Target, question: Operation, collector: Collector, *, hurried: bool = False
     ) -> None:
-        self._call = call
-        self._transport = transport
-        self._observers = observers
-        self._is_observed = bool(observers)
-        self._transcript = transcript
-        self._call_started = started
+        self._state = state
+        self._target = target
+        self._question = question
+        self._collector = collector
+        self._observers = state.observers
+        self._is_observed = bool(state.observers)
         self._hurried = hurried
-        self._started = call.clock.now()
+        self._clock = state.bound.clock
+        self._started = self._clock.now()
         self._request: Request | None = None
         self._watch: Watch | None = None
         self._sending: AbstractAsyncContextManager[Response] | None = None
@@ -62,7 +54,7 @@ class Exchange:
     async def next(self) -> list[Event] | None:
         """Give the next events, the last of which is the Finish; None after it.
 
-        The transcript has taken them in before they are given.
+        The collector has taken them in before they are given.
         """
         if self._ended:
             return None
@@ -72,29 +64,29 @@ class Exchange:
                 events: list[Event] = []
                 while not events and not answer.finish:
                     events = await answer.next()
-                    if self._transcript.add(events):
+                    if self._collector.add(events):
                         watch.content()
-                    elif not self._transcript.has_content:
+                    elif not self._collector.has_content:
                         self._weigh(events)
                 if answer.finish:
-                    events = [*events[:-1], *self._transcript.make_ids(self._call.chat), events[-1]]
+                    events = [*events[:-1], *self._collector.make_ids(self._question.messages), events[-1]]
             if self._is_observed and events:
                 self._observers.tell("events", tuple(events))
             if answer.finish:
                 await self.aclose()
         except ProviderKitError as raised:
             error = raised
-            add_address(error, self._call, self._request)
+            add_address(error, self._target, self._request)
         except BaseException as raised:  # noqa: BLE001 - the plugin boundary: a decoder may raise anything
-            error = self._call.hooks.failed("it broke in mid-answer", raised)
+            error = self._target.hooks.failed("it broke in mid-answer", raised)
         else:
             return events or None
         await self.aclose(error)
-        raise told(error, self._call, self._transcript.text)
+        raise finalize_error(error, self._target, self._collector.text)
 
     def _weigh(self, events: list[Event]) -> None:
         """Count what is held because content has not come; raises StreamMalformed if it is too much."""
-        cap = self._call.limits.event
+        cap = self._state.bound.limits.event
         self._held += sum(size_of(event, cap) for event in events)
         if self._held > cap:
             raise StreamMalformed(
@@ -114,12 +106,12 @@ class Exchange:
             finally:
                 await self._leave(error or missing)
         except BaseException as raised:  # noqa: BLE001 - the plugin boundary: what was answered stands
-            logger.warning("%s: closing raised %s", self._call.route, type(claim(raised)).__name__)
+            logger.warning("%s: closing raised %s", self._target.route, type(claim(raised)).__name__)
 
     def _note_end(self, error: ProviderKitError | None) -> None:
-        seconds = self._call.clock.now() - self._started
-        self._transcript.attempts.append(Attempt(self._call.route, error, seconds, self._transcript.source))
-        logger.info("%s: %s in %.3f s", self._call.route, type(error).__name__ if error else "ended", seconds)
+        seconds = self._clock.now() - self._started
+        self._state.attempts.append(Attempt(self._target.route, error, seconds, self._collector.source))
+        logger.info("%s: %s in %.3f s", self._target.route, type(error).__name__ if error else "ended", seconds)
         if self._watch is not None:
             self._watch.close()
 
@@ -138,55 +130,28 @@ class Exchange:
                 await self._sending.__aexit__(type(failure) if failure else None, failure, None)
 
     def _begin(self) -> Watch:
-        self._request = self._call.request()
-        hurried = self._hurried and self._request.stream and not self._call.model.reasoning
-        timeouts = self._call.timeouts.hurried() if hurried else self._call.timeouts
-        self._watch = Watch(self._call.clock, timeouts, self._call_started)
+        self._request = merge_headers(self._question.build_request(self._target), self._target.endpoint)
+        hurried = self._hurried and self._request.stream and not self._target.model.reasoning
+        timeouts = self._state.bound.timeouts
+        self._watch = Watch(self._clock, timeouts.hurried() if hurried else timeouts, self._state.start())
         return self._watch
 
     async def _send(self, watch: Watch) -> Answer:
         request = self._request
         assert request is not None  # _begin has made it
-        self._observers.tell("attempt", self._call.route, request)
-        sending = self._transport.send(request)
+        self._observers.tell("attempt", self._target.route, request)
+        sending = self._state.transport.send(request)
         with watch.present():
             response = await sending.__aenter__()
         self._sending = sending
-        self._transcript.source = response.source
+        self._collector.source = response.source
         request_id = response.head.request_id
-        self._transcript.request_id = self._call.mask(request_id) if request_id else None
+        self._collector.request_id = self._target.secrets.mask(request_id) if request_id else None
         if logger.isEnabledFor(logging.DEBUG):
-            shown = self._call.mask(repr(request))  # a path may hold the key
-            logger.debug("%s: %d from %s", self._call.route, response.head.status, shown)
+            shown = self._target.secrets.mask(repr(request))  # a path may hold the key
+            logger.debug("%s: %d from %s", self._target.route, response.head.status, shown)
         if self._is_observed:
-            self._observers.tell("head", self._call.mask_head(response.head))
-        self._answer = Answer(self._call, response, watch)
+            self._observers.tell("head", self._target.secrets.mask_head(response.head))
+        self._answer = Answer(self._target, self._question, response, watch, self._state.bound.limits)
         await self._answer.begin()
         return self._answer
-
-
-async def list_models(call: Call, transport: Transport) -> tuple[Model, ...]:
-    """Ask the provider for its models; where it can't be asked, give those that its plugin knows."""
-    request = None
-    try:
-        request = call.hooks.build_models_request(call.endpoint)
-        if request is None:
-            return tuple(Model(name) for name in call.hooks.info.models)
-        head, body = await _fetch(call, request, call.hooks.wrap_transport(transport))
-        return call.hooks.parse_models(head, body)
-    except ProviderKitError as raised:
-        error = raised
-    except BaseException as raised:  # noqa: BLE001 - the plugin boundary: a wrapped transport may, too
-        error = call.hooks.failed("it broke in mid-answer", raised)
-    add_address(error, call, request)
-    raise told(error, call)
-
-
-async def _fetch(call: Call, request: Request, transport: Transport) -> tuple[ResponseHead, bytes]:
-    """Get an answer that comes whole; raises the provider's error for one that is none."""
-    with Watch(call.clock, call.timeouts, call.clock.now()) as watch, closing(watch), watch.present():
-        async with transport.send(dressed(request, call.endpoint)) as response:
-            if not 200 <= response.head.status < 300:
-                watch.settle()
-                raise await read_refusal(call, response.head, response.chunks())
-            return response.head, await read_whole(response.chunks(), call.limits.event)

@@ -1,23 +1,28 @@
-"""Calls: what `run` was asked with, checked and resolved, so that a mistake is told before anything is sent."""
+"""The plan of a call: what it was asked with, checked once, and bound to messages when it runs.
+
+A Plan is made of a Client's settings and of the options of one call or conversation. `bind`
+resolves its routes, and resolves nothing twice.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar
 
 import attrs
 
 from ..chat.messages import Message
-from ..chat.models import ProviderInfo
 from ..chat.options import OPTIONS, Chat
+from ..chat.provider_data import data_of
 from ..chat.tools import Tool
+from ..chat.typed import TypedAnswer, is_type
 from ..errors import (
     Argument,
+    ConfigurationError,
+    InvalidMessages,
     InvalidOption,
-    ProviderKitError,
     Text,
     UnknownProvider,
-    UnsupportedFeature,
     short_repr,
 )
 from ..plugins.assembly import assemble
@@ -26,24 +31,24 @@ from ..plugins.keys import find_key
 from ..plugins.loading import active_extensions, find_provider
 from ..plugins.plugin import Plugin
 from ..wire.headers import Headers
-from ..wire.masks import secrets_in, secrets_of_proxy
-from ..wire.requests import Endpoint, mask_of
 from ..wire.secrets import shown_url
 from .network import Connections, NetworkTransport
+from .operations import ChatOperation, Operation
 from .policy import Clock, Health, Limits, Retry, Timeouts
 from .proxies import parse_proxy
-from .targets import Call
+from .targets import Secrets, Target, resolve_target
+from .tokens import Tokens
 
 if TYPE_CHECKING:
     from aiohttp import BaseConnector
 
 T = TypeVar("T")
 
-INTERRUPTS = (None, "raise", "restart")
+INTERRUPTS = ("raise", "restart")
 
 
 class EndpointOptions(TypedDict, total=False):
-    """The options of `run` that say how a provider is reached, by name."""
+    """The options that say how a provider is reached, by name."""
 
     api_key: str | None
     base_url: str | None
@@ -54,28 +59,58 @@ class EndpointOptions(TypedDict, total=False):
     extensions: Iterable[str | object] | None
 
 
-class ProviderOptions(EndpointOptions, total=False):
-    """The options of a Provider's `run`, by name; None leaves any of them to the provider or the Client."""
+class ChatOptions(TypedDict, total=False):
+    """The options that go to the model, by name, and what is done about its tools and its interruptions."""
 
-    model: str | None
     system: str | None
-    tools: Iterable[Tool] | None
+    tools: Iterable[Tool | Callable[..., Any]] | None
+    tool_choice: str | None
+    parallel_tool_calls: bool | None
+    reasoning: str | None
     response_format: Any
     temperature: float | None
     top_p: float | None
     max_tokens: int | None
     stop: str | Iterable[str] | None
     seed: int | None
+    rounds: int | None
+    on_interrupt: str | None
+
+
+class ProviderOptions(ChatOptions, EndpointOptions, total=False):
+    """The options of a Provider's `run`, by name; None leaves any of them to the provider or the Client."""
+
+    model: str | None
     extra: Mapping[str, Any] | None
     fallback: str | Route | Iterable[str | tuple[str | object, str | None] | Route] | None
     retry: Retry | None
-    on_interrupt: str | None
 
 
 class RunOptions(ProviderOptions, total=False):
     """The options of `run`, by name."""
 
     provider: str | object | None
+
+
+class ProviderEmbedOptions(EndpointOptions, total=False):
+    """The options of a Provider's `embed`, by name."""
+
+    model: str | None
+    extra: Mapping[str, Any] | None
+    fallback: str | Route | Iterable[str | tuple[str | object, str | None] | Route] | None
+    retry: Retry | None
+
+
+class EmbedOptions(ProviderEmbedOptions, total=False):
+    """The options of `embed`, by name."""
+
+    provider: str | object | None
+
+
+class ModelsOptions(EndpointOptions, total=False):
+    """The options of a Provider's `models`, by name."""
+
+    retry: Retry | None
 
 
 def _shown_address(url: str | None) -> str:
@@ -88,11 +123,11 @@ def _shown_headers(headers: Mapping[str, str] | None) -> str:
 
 @attrs.frozen
 class Route:
-    """Name a provider and one of its models, for `fallback`; None is the provider's default.
+    """A provider and one of its models, for `fallback`; None is the provider's default.
 
     `api_key`, `base_url`, `headers` and `extra` are as in `run`, for this route alone.
-    Without them it has those of the call where it is of the same provider, else none of
-    them: no provider is ever given what was meant for another.
+    Without them it has those of the call if it is of the same provider, else none of them:
+    no provider is ever given what was meant for another.
     """
 
     provider: str | object
@@ -105,7 +140,7 @@ class Route:
 
 @attrs.frozen
 class Settings:
-    """Hold what a Client gives to each of its calls."""
+    """What a Client gives to each of its calls."""
 
     timeouts: Timeouts
     limits: Limits
@@ -114,134 +149,199 @@ class Settings:
     clock: Clock
     health: Health
     connections: Connections
+    tokens: Tokens
 
 
-@attrs.frozen
-class PreparedCall:
-    """Hold a call that is ready to start: what to ask on each of its routes, the first of which is tried first."""
+@attrs.frozen(eq=False)
+class Bound:
+    """A plan with its routes resolved, as long as the active extensions are the same.
 
-    routes: tuple[Call, ...]
+    `targets` are the routes, the first of which is tried first; the rest is what any run
+    over them needs.
+    """
+
+    targets: tuple[Target, ...]
     extensions: tuple[Plugin, ...]
-    transport: NetworkTransport
+    network: NetworkTransport
+    timeouts: Timeouts
+    limits: Limits
     retry: Retry
     clock: Clock
     health: Health
+    tokens: Tokens
     restarts: bool
+    secrets: Secrets
 
     @property
-    def first(self) -> Call:
-        """Give what to ask on the route that was named first."""
-        return self.routes[0]
+    def first(self) -> Target:
+        """Return the route that was named first."""
+        return self.targets[0]
 
-    def extend(self, messages: tuple[Message, ...]) -> PreparedCall:
-        """Return the same call with more messages; raises UnsupportedFeature if a route can't serve them."""
-        return attrs.evolve(self, routes=tuple(_extend(call, messages) for call in self.routes))
-
-
-def _extend(call: Call, messages: tuple[Message, ...]) -> Call:
-    chat = attrs.evolve(call.chat, messages=(*call.chat.messages, *messages))
-    _check_supported(chat, call.hooks.info)
-    return attrs.evolve(call, chat=chat)
+    def check(self, operation: Operation) -> None:
+        """Raise UnsupportedFeature if a route can't serve a question."""
+        for target in self.targets:
+            operation.check(target)
 
 
-def prepare(
-    settings: Settings, messages: tuple[Message, ...], options: RunOptions, earlier: PreparedCall | None = None
-) -> PreparedCall:
-    """Resolve a call, or keep the earlier one where nothing has changed since."""
-    named = options.get("extensions")
-    extensions = active_extensions(settings.extensions if named is None else named)
-    if earlier and earlier.extensions == extensions and earlier.first.chat.messages == messages:
-        return earlier
-    proxy = parse_proxy(options.get("proxy"))
-    timeouts = checked("timeouts", options.get("timeouts"), Timeouts) or settings.timeouts
-    return PreparedCall(
-        routes=_resolve(settings, messages, options, timeouts, extensions),
-        extensions=extensions,
-        transport=NetworkTransport(
-            settings.connections, connect=timeouts.connect, proxy=proxy, connector=options.get("connector")
-        ),
-        retry=checked("retry", options.get("retry"), Retry) or settings.retry,
-        clock=settings.clock,
-        health=settings.health,
-        restarts=_restarts(options.get("on_interrupt")),
-    )
+class Plan:
+    """What one call, or each send of a conversation, is asked with.
+
+    Raises ConfigurationError, of the kind that says what to fix, for a provider that is not
+    installed and for an option of a wrong type or value.
+    """
+
+    def __init__(self, settings: Settings, options: Mapping[str, Any]) -> None:
+        self._settings = settings
+        self._options = freeze_iterators(options)
+        given = self._options.get
+        self._timeouts = checked("timeouts", given("timeouts"), Timeouts) or settings.timeouts
+        self._retry = checked("retry", given("retry"), Retry) or settings.retry
+        self._restarts = _restarts(given("on_interrupt"))
+        self.rounds = _checked_rounds(given("rounds"))
+        self._proxy = parse_proxy(given("proxy"))
+        self._routes = tuple(_routes(self._options))
+        self._bound: Bound | None = None
+        asked: dict[str, Any] = {name: given(name) for name in OPTIONS if name != "extra" and given(name) is not None}
+        self.typed = TypedAnswer(asked["response_format"]) if is_type(asked.get("response_format")) else None
+        if self.typed is not None:
+            asked["response_format"] = self.typed.schema
+        self.chat = Chat((), **asked)  # its options, checked here once
+
+    @property
+    def name(self) -> str:
+        """Return whom it asks, as in "koala/gpt-4o"."""
+        plugin, route = self._routes[0]
+        return "/".join(filter(None, (plugin.name, route.model)))
+
+    def with_options(self, options: Mapping[str, Any]) -> Self:
+        """Return a plan with these options in place of its own; it is the same plan if there are none."""
+        return type(self)(self._settings, {**self._options, **options}) if options else self
+
+    def bind(self) -> Bound:
+        """Resolve the routes, with the extensions that are active now, or return what was resolved before.
+
+        Raises ConfigurationError, of the kind that says what to fix.
+        """
+        if self._settings.connections.closed:
+            raise ConfigurationError("this Client is closed; make a new one")
+        named = self._options.get("extensions")
+        extensions = active_extensions(self._settings.extensions if named is None else named)
+        if self._bound is None or self._bound.extensions != extensions or self._has_other_keys(self._bound):
+            self._bound = self._resolve(extensions)
+        return self._bound
+
+    def _has_other_keys(self, bound: Bound) -> bool:
+        """Return whether a key of the environment or the keyring is another one by now."""
+        return any(
+            find_key(target.info, route.api_key) != target.endpoint.api_key
+            for target, (_, route) in zip(bound.targets, self._routes, strict=True)
+        )
+
+    def ask(self, messages: tuple[Message, ...], new: tuple[Message, ...]) -> ChatOperation:
+        """Return the question for the next turn of a chat, of whose messages `new` are the caller's.
+
+        Raises UnsupportedFeature if a route can't serve it.
+        """
+        bound = self.bind()
+        _check_addressees(new, bound.targets)
+        operation = ChatOperation(self.chat, messages)
+        bound.check(operation)
+        return operation
+
+    def _resolve(self, extensions: tuple[Plugin, ...]) -> Bound:
+        settings, proxy = self._settings, self._proxy
+        secrets = Secrets(proxy)
+        targets = tuple(
+            resolve_target(
+                assemble(plugin, extensions),
+                route.model,
+                api_key=route.api_key,
+                base_url=route.base_url,
+                headers=route.headers,
+                extra=route.extra,
+                secrets=secrets,
+            )
+            for plugin, route in self._routes
+        )
+        return Bound(
+            targets=targets,
+            extensions=extensions,
+            network=NetworkTransport(
+                settings.connections,
+                connect=self._timeouts.connect,
+                proxy=proxy,
+                connector=self._options.get("connector"),
+            ),
+            timeouts=self._timeouts,
+            limits=settings.limits,
+            retry=self._retry,
+            clock=settings.clock,
+            health=settings.health,
+            tokens=settings.tokens,
+            restarts=self._restarts,
+            secrets=secrets,
+        )
+
+
+def _check_addressees(messages: tuple[Message, ...], targets: tuple[Target, ...]) -> None:
+    """Raise InvalidMessages for data that the caller puts in for a provider that is not asked.
+
+    Data in an assistant's message came with an answer, maybe of another provider: that is
+    a history, and each provider is given its own.
+    """
+    asked = {target.info.name for target in targets}
+    for data in data_of(message for message in messages if message.role != "assistant"):
+        if data.provider is not None and data.provider not in asked:
+            raise InvalidMessages(
+                f"a message holds provider data for {data.provider!r}, but this call asks {', '.join(sorted(asked))}"
+            )
 
 
 def _restarts(on_interrupt: object) -> bool:
-    if on_interrupt not in INTERRUPTS:
+    if on_interrupt is not None and on_interrupt not in INTERRUPTS:
         raise InvalidOption(
-            f"on_interrupt is {short_repr(on_interrupt)}; it takes 'raise' or 'restart'", option="on_interrupt"
+            f"on_interrupt is {short_repr(on_interrupt)}; expected 'raise' or 'restart'", option="on_interrupt"
         )
     return on_interrupt == "restart"
 
 
-def _resolve(
-    settings: Settings,
-    messages: tuple[Message, ...],
-    options: RunOptions,
-    timeouts: Timeouts,
-    extensions: tuple[Plugin, ...],
-) -> tuple[Call, ...]:
-    given: dict[str, Any] = {name: value for name, value in options.items() if name in OPTIONS}
-    calls: list[Call] = []
-    endpoints: list[Endpoint] = []
-    proxy = options.get("proxy")
-    for plugin, route in _routes(options):
-        hooks = assemble(plugin, extensions)
-        chat = Chat(messages, **(given | {"extra": route.extra}))
-        _check_supported(chat, hooks.info)
-        endpoint = _endpoint(hooks.info, route)
-        endpoints.append(endpoint)
-        try:
-            model = hooks.resolve_model(route.model)
-        except ProviderKitError as error:
-            error.redact(mask_of(_secrets(endpoints, proxy)))
-            raise
-        calls.append(
-            Call(
-                hooks=hooks,
-                chat=chat,
-                model=model,
-                endpoint=endpoint,
-                timeouts=timeouts,
-                limits=settings.limits,
-                clock=settings.clock,
-                secrets=lambda: _secrets(endpoints, proxy),  # those of all routes, where one of them fails
-            )
-        )
-    return tuple(calls)
+MAX_ROUNDS = 10  # of tools, unless the caller says otherwise
 
 
-def reusable(options: RunOptions) -> RunOptions:
-    """Keep what iterators give: a call may be prepared more than once."""
-    given: dict[str, Any] = {**options}
-    for name in ("tools", "stop", "extensions", "fallback"):
-        if given.get(name) and isinstance(given[name], Iterator):
-            given[name] = tuple(given[name])
-    return cast("RunOptions", given)
+def _checked_rounds(rounds: object) -> int:
+    if rounds is None:
+        return MAX_ROUNDS
+    if not isinstance(rounds, int) or isinstance(rounds, bool) or rounds < 0:
+        raise InvalidOption(f"rounds is {short_repr(rounds)}; expected a whole number, 0 or above", option="rounds")
+    return rounds
+
+
+def freeze_iterators(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep what iterators give: the options may be read more than once."""
+    return {name: tuple(value) if isinstance(value, Iterator) else value for name, value in options.items()}
 
 
 def checked(option: str, value: T | None, kind: type[T]) -> T | None:
-    """Give an option's value where it is None or of the right type; raises InvalidOption."""
+    """Return the value of an option if it is None or of the right type; raises InvalidOption."""
     if value is not None and not isinstance(value, kind):
         raise InvalidOption(
-            Argument(option), f" is {short_repr(value)}; it takes a providerkit.{kind.__name__}", option=option
+            Argument(option), f" is {short_repr(value)}; expected a providerkit.{kind.__name__}", option=option
         )
     return value
 
 
-def check_known(options: Mapping[str, object], kind: type[EndpointOptions], function: str) -> None:
-    """Raise the TypeError that Python raises where a function is given a keyword that it does not take."""
+def check_known(options: Mapping[str, object], kind: type, function: str) -> None:
+    """Raise the TypeError that Python raises when a function is given a keyword that it does not have."""
     for option in options:
         if option not in kind.__annotations__:
             raise TypeError(f"{function}() got an unexpected keyword argument {option!r}")
 
 
-def find_route(options: RunOptions) -> tuple[Plugin, str | None]:
-    """Find the provider that is named, and the model, None where its default is meant."""
+def _find_route(options: Mapping[str, Any]) -> tuple[Plugin, str | None]:
+    """Return the provider that is named, and the model, None for its default."""
     provider, model = options.get("provider"), options.get("model")
     if model is not None and not isinstance(model, str):
-        raise InvalidOption(f"model is {short_repr(model)}; it takes a string", option="model")
+        raise InvalidOption(f"model is {short_repr(model)}; expected a string", option="model")
     if provider is not None and (provider or not isinstance(provider, str)):
         return find_provider(provider), model
     if model is None or "/" not in model:
@@ -269,9 +369,9 @@ def unnamed(model: str) -> UnknownProvider:
     return UnknownProvider(f"no provider is named; installed are: {', '.join(names)}", *advice, installed=names)
 
 
-def _routes(options: RunOptions) -> Iterator[tuple[Plugin, Route]]:
+def _routes(options: Mapping[str, Any]) -> Iterator[tuple[Plugin, Route]]:
     """Find every route, each with what it may be given of the call's own."""
-    plugin, model = find_route(options)
+    plugin, model = _find_route(options)
     own: dict[str, Any] = {name: options.get(name) for name in ("api_key", "base_url", "headers", "extra")}
     yield plugin, Route(plugin, model, **own)
     for item in _items(options.get("fallback")):
@@ -288,7 +388,7 @@ def _items(fallback: Any) -> Iterable[Any]:
     if isinstance(fallback, (str, Route)):
         return (fallback,)
     if not isinstance(fallback, (tuple, Iterable)):
-        raise InvalidOption(f"fallback is {type(fallback).__name__}; it takes a list of routes", option="fallback")
+        raise InvalidOption(f"fallback is {type(fallback).__name__}; expected a list of routes", option="fallback")
     return fallback
 
 
@@ -306,33 +406,3 @@ def _parse_route(item: object) -> Route:
         f"or a Route",
         option="fallback",
     )
-
-
-def _check_supported(chat: Chat, info: ProviderInfo) -> None:
-    for option in chat.features():
-        if option not in info.supports:
-            raise UnsupportedFeature(
-                f"{info.name} does not serve ",
-                Argument(option),
-                f"; see who does: providerkit providers --supports {option}",
-                option=option,
-                provider=info.name,
-            )
-
-
-def _endpoint(info: ProviderInfo, route: Route) -> Endpoint:
-    base_url = info.default_base_url if route.base_url is None else route.base_url
-    if base_url is None:
-        raise InvalidOption(
-            f"{info.name} has no address of its own; say ", Argument("base_url", ...), option="base_url"
-        )
-    return Endpoint(base_url, find_key(info, route.api_key), route.headers)
-
-
-def _secrets(endpoints: Iterable[Endpoint], proxy: str | None) -> Iterator[str]:
-    """Yield every text that no error may show."""
-    for endpoint in endpoints:
-        if endpoint.api_key is not None:
-            yield endpoint.api_key.reveal()
-        yield from secrets_in(endpoint.headers)
-    yield from secrets_of_proxy(proxy)

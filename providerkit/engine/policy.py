@@ -268,7 +268,7 @@ def remedy(error: ProviderKitError) -> Remedy:
     return Remedy.NEXT
 
 
-def speaks_against(error: ProviderKitError) -> bool:
+def is_route_failure(error: ProviderKitError) -> bool:
     """Tell whether a failure says that its route is down, rather than that this call can't be served."""
     if isinstance(error, TimedOut):
         return error.clock != "total"

@@ -16,12 +16,13 @@ from ..errors import (
 from ..wire.requests import Request, ResponseHead
 from ..wire.secrets import shown_url
 from .policy import retry_after
-from .targets import Call
+from .targets import Target
 
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 
-def default_error(call: Call, head: ResponseHead) -> ProviderError:
+def default_error(head: ResponseHead) -> ProviderError:
+    """Return the error that a status stands for, if the plugin has none."""
     words = _PHRASES.get(head.status, "no reason given")
     if 300 <= head.status < 400:
         advice = ("; redirects are not followed, set ", Argument("base_url", ...), " to where the service is now")
@@ -32,12 +33,12 @@ def default_error(call: Call, head: ResponseHead) -> ProviderError:
 _VERSION = re.compile(r"/v\d\w*(?=/|$)")
 
 
-def add_address(error: ProviderKitError, call: Call, request: Request | None) -> None:
-    """Tell an error of the provider which address was asked, and what its base URL may lack."""
+def add_address(error: ProviderKitError, target: Target, request: Request | None) -> None:
+    """Note on an error of the provider which address was asked, and what its base URL may lack."""
     if isinstance(error, ProviderError) and request is not None and error.url is None:
         error.url = shown_url(request.url)
         if not _VERSION.search(error.url):
-            error.missing_path = _usual_path(call.hooks.info)
+            error.missing_path = _usual_path(target.info)
 
 
 def _usual_path(info: ProviderInfo) -> str | None:
@@ -48,10 +49,11 @@ def _usual_path(info: ProviderInfo) -> str | None:
 _SHOULD_RETRY = {"true": True, "false": False}
 
 
-def complete(error: ProviderKitError, call: Call, head: ResponseHead) -> ProviderKitError:
+def complete(error: ProviderKitError, target: Target, head: ResponseHead) -> ProviderKitError:
+    """Fill in what an error of the provider leaves open."""
     if isinstance(error, ProviderError):
         error.status = error.status or head.status
-        error.provider = error.provider or call.hooks.info.name
+        error.provider = error.provider or target.info.name
         error.request_id = error.request_id or head.request_id
         if error.retry_after is None:
             error.retry_after = retry_after(head.headers, time.time(), error.retry_at)

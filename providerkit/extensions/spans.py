@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,15 +14,19 @@ from opentelemetry import context, metrics, trace
 
 from .. import (
     Chat,
+    FilePart,
     ImagePart,
     Message,
     Model,
+    Part,
     ProviderKitError,
     ReasoningDelta,
+    ReasoningPart,
     Reply,
     Request,
     TextDelta,
     TextPart,
+    ToolCall,
     ToolCallDelta,
     Usage,
     __version__,
@@ -141,7 +145,7 @@ class Operation:
             names.SOURCE: reply.attempts[-1].source,
         }
         if self._telemetry.content:
-            told[names.OUTPUT] = _json([_message(reply.message, reply.reasoning, str(reply.finish_reason))])
+            told[names.OUTPUT] = _json([_message(reply.message, str(reply.finish_reason))])
         self._end(told)
 
     def error(self, error: ProviderKitError | None) -> None:
@@ -202,28 +206,35 @@ def _json(value: Sequence[object]) -> str:
     return json.dumps(value, ensure_ascii=False, default=str) if value else ""
 
 
-def _message(message: Message, reasoning: str = "", finish_reason: str | None = None) -> dict[str, Any]:
+def _message(message: Message, finish_reason: str | None = None) -> dict[str, Any]:
     """Write a message as the conventions' JSON schemas of messages have it."""
-    parts: list[dict[str, Any]] = [{"type": "reasoning", "content": reasoning}] if reasoning else []
+    parts: list[dict[str, Any]] = []
     if message.role == "tool":
         parts.append({"type": "tool_call_response", "id": message.tool_call_id, "response": message.text})
     else:
-        parts += _parts(message.content)
-    parts += [
-        {"type": "tool_call", "id": call.id, "name": call.name, "arguments": call.arguments}
-        for call in message.tool_calls
-    ]
+        parts += [written for part in message.parts if (written := _part(part))]
     return {"role": message.role, "parts": parts} | ({"finish_reason": finish_reason} if finish_reason else {})
 
 
-def _parts(content: str | Iterable[TextPart | ImagePart]) -> list[dict[str, Any]]:
-    if isinstance(content, str):
-        return [{"type": "text", "content": content}] if content else []
-    return [{"type": "text", "content": part.text} if isinstance(part, TextPart) else _image(part) for part in content]
+def _part(part: Part) -> dict[str, Any] | None:
+    """Write a part; None for what only one provider understands."""
+    match part:
+        case TextPart():
+            return {"type": "text", "content": part.text}
+        case ReasoningPart():
+            return {"type": "reasoning", "content": part.text}
+        case ToolCall():
+            return {"type": "tool_call", "id": part.id, "name": part.name, "arguments": part.arguments}
+        case ImagePart() | FilePart():
+            return _file(part)
+    return None
 
 
-def _image(part: ImagePart) -> dict[str, Any]:
+def _file(part: ImagePart | FilePart) -> dict[str, Any]:
+    kind = "image/" if isinstance(part, ImagePart) else part.media_type or ""
+    modality = {"modality": kind.partition("/")[0]} if kind.startswith(("image/", "audio/", "video/")) else {}
+    if isinstance(part, FilePart) and part.id is not None:
+        return {"type": "file", **modality, "file_id": part.id}
     if part.data is None:
-        return {"type": "uri", "modality": "image", "uri": part.url}
-    data = base64.b64encode(part.data).decode()
-    return {"type": "blob", "modality": "image", "mime_type": part.media_type, "content": data}
+        return {"type": "uri", **modality, "uri": part.url}
+    return {"type": "blob", **modality, "mime_type": part.media_type, "content": base64.b64encode(part.data).decode()}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any
 
-from ..chat.models import Model, ProviderInfo
+from ..chat.embeddings import Embeddings
+from ..chat.models import Model, Page, ProviderInfo
 from ..chat.options import Chat
 from ..errors import (
     MissingAPIKey,
@@ -15,11 +16,13 @@ from ..errors import (
     ProviderError,
     ProviderKitError,
     StreamError,
+    StreamMalformed,
     UnknownModel,
     UnsupportedFeature,
 )
 from ..wire.decoder import Decoder
 from ..wire.requests import Endpoint, Request, ResponseHead
+from ..wire.secrets import Token
 from .hookspecs import Observer
 
 if TYPE_CHECKING:
@@ -73,18 +76,47 @@ class Hooks:
             pass
         return error
 
-    def build_models_request(self, endpoint: Endpoint) -> Request | None:
-        """Make the request that lists models; None where the provider can't be asked."""
-        request: Request | None = self._ask_optional(Request, "build_models_request", endpoint=endpoint)
+    def answers(self, hook: str) -> bool:
+        """Return whether anybody answers a hook."""
+        return bool(getattr(self._relay, hook).get_hookimpls())
+
+    def build_models_request(self, endpoint: Endpoint, after: str | None) -> Request | None:
+        """Return the request that lists models; None if the provider can't be asked."""
+        request: Request | None = self._ask_optional(Request, "build_models_request", endpoint=endpoint, after=after)
         return request
 
-    def parse_models(self, head: ResponseHead, body: bytes) -> tuple[Model, ...]:
-        """Read the list of models."""
-        models = self._ask(list, "parse_models", head=head, body=body)
-        for model in models:
+    def parse_models(self, head: ResponseHead, body: bytes) -> Page:
+        """Return a page of the list of models."""
+        listed: object = self._ask(object, "parse_models", head=head, body=body)
+        if isinstance(listed, Page):
+            return listed
+        if not isinstance(listed, list):
+            raise self._mistyped("parse_models", "list", listed)
+        for model in listed:
             if not isinstance(model, Model):
                 raise self._mistyped("parse_models", "Model", model)
-        return tuple(models)
+        return Page(listed)
+
+    def build_embed_request(
+        self, texts: tuple[str, ...], model: Model, endpoint: Endpoint, extra: Mapping[str, Any]
+    ) -> Request:
+        """Return the request for the vectors of texts."""
+        return self._ask(Request, "build_embed_request", texts=texts, model=model, endpoint=endpoint, extra=extra)
+
+    def parse_embeddings(self, head: ResponseHead, body: bytes, count: int) -> Embeddings:
+        """Return the vectors, as many as there were texts."""
+        found: Embeddings = self._ask(Embeddings, "parse_embeddings", head=head, body=body)
+        if len(found.vectors) != count:
+            raise StreamMalformed(f"{self.info.name} answered with {len(found.vectors)} vectors for {count} texts")
+        return found
+
+    def build_token_request(self, endpoint: Endpoint) -> Request:
+        """Return the request for a token."""
+        return self._ask(Request, "build_token_request", endpoint=endpoint)
+
+    def parse_token(self, head: ResponseHead, body: bytes) -> Token:
+        """Return the token."""
+        return self._ask(Token, "parse_token", head=head, body=body)
 
     def sandbox(self, kind: type[T]) -> T | None:
         """Give the provider's own imitation; None where it has none.
@@ -94,11 +126,22 @@ class Hooks:
         application: T | None = self._ask_optional(kind, "sandbox")
         return application
 
-    def observe(self, chat: Chat, model: Model) -> list[Observer]:
-        """Give the observers of one run."""
+    def observe(self, chat: Chat | None, model: Model, operation: str = "chat") -> list[Observer]:
+        """Return the observers of one run; of a run that is not a chat, those that ask for the operation's name."""
         if not self._is_observed:
             return []
-        return self._ask(list, "observe", chat=chat, model=model)
+        if chat is not None:
+            return self._ask(list, "observe", chat=chat, model=model, operation=operation)
+        hook = "observe"
+        facts = {"chat": None, "model": model, "operation": operation, "hook": self._relay}
+        impls = [impl for impl in self._relay.observe.get_hookimpls() if "operation" in impl.argnames]
+        try:
+            found = [impl.function(*(facts[name] for name in impl.argnames)) for impl in impls]
+        except BaseException as error:  # noqa: BLE001 - the plugin boundary: a hook may raise anything
+            failure = self._failed(hook, error)
+        else:
+            return [observer for observer in found if observer is not None]
+        raise failure
 
     def wrap_transport(self, transport: Transport) -> Transport:
         """Give the transport, wrapped by the active extensions."""
@@ -141,7 +184,7 @@ class Hooks:
         if isinstance(error, MissingAPIKey | UnknownModel | UnsupportedFeature) and error.provider is None:
             error.provider = self.info.name
             if isinstance(error, MissingAPIKey):
-                error.variable = self.info.api_key_env
+                error.variable = next(iter(self.info.key_variables), None)
 
     def _mistyped(self, hook: str, wanted: str, answer: object) -> PluginError:
         """Blame the innermost plugin that was asked, and name those that could have changed its answer."""

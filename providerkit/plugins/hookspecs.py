@@ -11,18 +11,19 @@ one `yield` that gives the answer of what it wraps. The extension named first is
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pluggy
 
 if TYPE_CHECKING:
-    from aiohttp.web import Application
-
-    from ..chat.models import Model, ProviderInfo
+    from ..chat.embeddings import Embeddings
+    from ..chat.models import Model, Page, ProviderInfo
     from ..chat.options import Chat
     from ..errors import ProviderError
     from ..wire.decoder import Decoder
     from ..wire.requests import Endpoint, Request, ResponseHead
+    from ..wire.secrets import Token
     from ..wire.transport import Transport
 
 PROJECT = "providerkit"
@@ -89,26 +90,62 @@ class ProviderHooks(Protocol):
         """
 
     @hookspec(firstresult=True)
-    def build_models_request(self, endpoint: Endpoint, hook: Any) -> Request:
-        """Make the request that lists the provider's models; asked when a caller lists them."""
+    def build_models_request(self, endpoint: Endpoint, after: str | None, hook: Any) -> Request:
+        """Return the request that lists the provider's models; asked when a caller lists them.
+
+        `after` is None for the first page, and then what the Page before named.
+        """
 
     @hookspec(firstresult=True)
-    def parse_models(self, head: ResponseHead, body: bytes, hook: Any) -> list[Model]:
-        """Read the answer to `build_models_request`, which comes whole; asked once for each."""
+    def parse_models(self, head: ResponseHead, body: bytes, hook: Any) -> list[Model] | Page:
+        """Return the models in an answer to `build_models_request`, which comes whole; asked once for each.
+
+        A list is all of them; `Page(models, after)` says that more follow.
+        """
 
     @hookspec(firstresult=True)
-    def sandbox(self, hook: Any) -> Application:
-        """Give an imitation of the provider that speaks its wire; asked for each sandbox."""
+    def build_embed_request(
+        self, texts: tuple[str, ...], model: Model, endpoint: Endpoint, extra: Mapping[str, Any], hook: Any
+    ) -> Request:
+        """Return the request for the vectors of texts; asked once for each attempt.
+
+        `extra` holds the caller's own body fields; empty if there are none.
+        """
+
+    @hookspec(firstresult=True)
+    def parse_embeddings(self, head: ResponseHead, body: bytes, hook: Any) -> Embeddings:
+        """Return the vectors in an answer to `build_embed_request`, in the order of the texts."""
+
+    @hookspec(firstresult=True)
+    def build_token_request(self, endpoint: Endpoint, hook: Any) -> Request:
+        """Return the request for a token that stands in for the key.
+
+        Asked before any other request, unless a token for the same endpoint and key is still
+        good. Every other hook is then given it as `endpoint.api_key`.
+        """
+
+    @hookspec(firstresult=True)
+    def parse_token(self, head: ResponseHead, body: bytes, hook: Any) -> Token:
+        """Return the token in an answer to `build_token_request`, and for how many seconds it is good."""
+
+    @hookspec(firstresult=True)
+    def sandbox(self, hook: Any) -> Any:
+        """Return an imitation of the provider that speaks its wire; asked for each sandbox.
+
+        It is an aiohttp.web.Application.
+        """
 
 
 class ExtensionHooks(Protocol):
     """What an extension answers beside wrapping the hooks of a provider."""
 
     @hookspec
-    def observe(self, chat: Chat, model: Model, hook: Any) -> Observer | None:
-        """Give an object that is told of the run's course.
+    def observe(self, chat: Chat, model: Model, operation: str, hook: Any) -> Observer | None:
+        """Return an object that is told of the run's course, or None.
 
-        Asked once a run, as it starts, however many attempts and rounds of tools it takes.
+        Asked once a run, as it starts, however many attempts and rounds of tools it takes. An
+        extension that takes `operation` is also asked about runs that are not a "chat":
+        "models" and "embed", whose `chat` is None, and whose value `finish` is told.
         """
 
     @hookspec(firstresult=True)

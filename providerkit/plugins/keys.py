@@ -159,13 +159,13 @@ def key_source(info: ProviderInfo) -> str | None:
 
 
 def _in_environment(info: ProviderInfo) -> str | None:
-    return _unless_blank(os.environ.get(info.api_key_env)) if info.api_key_env else None
-
-
-def _in_keyring(info: ProviderInfo) -> str | None:
-    """Ask for the keys of those alone who name a variable: others take none."""
-    return system_keyring.get(info.name) if info.api_key_env else None
+    return next(filter(None, (_unless_blank(os.environ.get(name)) for name in info.key_variables)), None)
 
 
 def _unless_blank(key: str | None) -> str | None:
     return key if key and key.strip() else None
+
+
+def _in_keyring(info: ProviderInfo) -> str | None:
+    """Ask for the keys of those alone who name a variable: others take none."""
+    return system_keyring.get(info.name) if info.key_variables else None

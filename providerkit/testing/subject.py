@@ -23,7 +23,7 @@ from ..chat.options import OPTIONS, Chat
 from ..chat.replies import Reply, Transcript
 from ..client import Client
 from ..engine.policy import Limits, Retry, Timeouts
-from ..engine.targets import dressed
+from ..engine.targets import merge_headers
 from ..errors import (
     MissingAPIKey,
     ProviderError,
@@ -166,7 +166,7 @@ class Subject:
 
     def requests(self) -> list[Request]:
         """Build a request of each kind."""
-        listing = self.hooks.build_models_request(endpoint())
+        listing = self.hooks.build_models_request(endpoint(), None)
         return [*(self.request(hello(), key=key) for key in self.keys), *([] if listing is None else [listing])]
 
     @property
@@ -218,7 +218,7 @@ class Subject:
         return tuple(found.values())
 
     async def _answer(self, url: str, chat: Chat, key: str | None) -> Answer:
-        request = dressed(self.request(chat, key=key, base_url=url), endpoint(url, key))
+        request = merge_headers(self.request(chat, key=key, base_url=url), endpoint(url, key))
         recording = await record(request.url, method=request.method, headers=request.headers, body=request.body or b"")
         if not 200 <= recording.status < 300 or not recording.body:
             raise AssertionError(f"the sandbox answers {chat!r} by {recording.status} {recording.body!r:.200}")

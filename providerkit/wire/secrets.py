@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import attrs
+
 from ..errors import InvalidOption
 from .headers import UNSENDABLE
 
@@ -49,6 +51,14 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash(self._value)
+
+
+@attrs.frozen
+class Token:
+    """A token that stands in for a key, and for how many `seconds` it is good."""
+
+    secret: Secret
+    seconds: float
 
 
 def shown_url(url: str) -> str:

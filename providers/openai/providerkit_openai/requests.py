@@ -17,6 +17,7 @@ from providerkit import (
     Message,
     Model,
     Part,
+    ReasoningPart,
     StreamMalformed,
     TextPart,
     Tool,
@@ -66,8 +67,10 @@ def _messages(chat: Chat, dialect: Dialect) -> list[tuple[int, Message]]:
 
 def _is_empty(message: Message) -> bool:
     """Return whether this is an answer without text and calls, which many services refuse."""
-    is_answer = message.role == "assistant" and not message.tool_calls
-    return is_answer and not message.has_image and not message.text.strip()
+    return message.role == "assistant" and not any(
+        part.text.strip() if isinstance(part, TextPart) else not isinstance(part, ReasoningPart)
+        for part in message.parts
+    )
 
 
 def _message(index: int, message: Message, dialect: Dialect) -> dict[str, Any]:
@@ -91,15 +94,20 @@ def _call_id(given: str, dialect: Dialect) -> str:
 
 
 def _content(message: Message) -> str | list[dict[str, Any]] | None:
-    """Give the content; None where the message only calls tools, as the wire itself has it."""
-    if not message.content and message.tool_calls:
+    """Return the content; None if the message only calls tools, as the wire itself has it."""
+    shown = [part for part in message.parts if isinstance(part, (TextPart, ImagePart))]
+    if not shown and message.tool_calls:
         return None
-    if isinstance(message.content, str):
-        return message.content
-    return [_part(part) for part in message.content]
+    if isinstance(message.content, str) or (message.role == "assistant" and all(map(_is_text, shown))):
+        return message.text
+    return [_part(part) for part in shown]
 
 
-def _part(part: Part) -> dict[str, Any]:
+def _is_text(part: Part) -> bool:
+    return isinstance(part, TextPart)
+
+
+def _part(part: TextPart | ImagePart) -> dict[str, Any]:
     if isinstance(part, TextPart):
         return {"type": "text", "text": part.text}
     detail = {} if part.detail is None else {"detail": part.detail}

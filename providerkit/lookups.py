@@ -1,0 +1,98 @@
+"""Lookups: questions with one value for an answer, such as which models a provider has."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator
+from typing import Any, Generic, TypeVar
+
+from .chat.embeddings import Embeddings
+from .chat.models import Model
+from .engine import blocking
+from .engine.operations import EmbedOperation, ModelsOperation, Operation, ValueCollector
+from .engine.plan import Plan
+from .engine.routing import Routing
+from .engine.run_state import RunState
+from .errors import PluginError
+
+T = TypeVar("T")
+
+MAX_PAGES = 100  # of a list of models
+
+
+class Lookup(ABC, Generic[T]):
+    """A question with one answer: await it, or call `result()`.
+
+    Nothing is sent before; each time asks again. Raises what a Run raises.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return self._ask().__await__()
+
+    def result(self) -> T:
+        """Wait for the answer."""
+        return blocking.call(self._ask())
+
+    @abstractmethod
+    async def _ask(self) -> T: ...
+
+
+class ModelsLookup(Lookup[tuple[Model, ...]]):
+    """The models of a provider, as it orders them; those that its plugin knows, if it can't be asked."""
+
+    def __repr__(self) -> str:
+        return f"<Lookup of the models of {self._plan.name}: await it, or call result()>"
+
+    async def _ask(self) -> tuple[Model, ...]:
+        state = RunState(self._plan.bind(), "models")
+        hooks = state.bound.first.hooks
+        if hooks.build_models_request(state.bound.first.endpoint, None) is None:
+            return tuple(Model(name) for name in hooks.info.models)
+        models: list[Model] = []
+        seen: set[str] = set()
+        after: str | None = None
+        while True:
+            page = await _value_of(state, ModelsOperation(after))
+            models += page.models
+            after = page.after
+            if after is None:
+                return tuple(models)
+            if after in seen or len(seen) + 1 >= MAX_PAGES:
+                fault = f"repeats the mark {after!r}" if after in seen else f"has more than {MAX_PAGES} pages"
+                raise PluginError(
+                    f"the list of models of {hooks.info.name} {fault}", plugin=hooks.info.name, hook="parse_models"
+                )
+            seen.add(after)
+
+
+class EmbedLookup(Lookup[Embeddings]):
+    """The vectors of texts, in the order of the texts."""
+
+    def __init__(self, plan: Plan, texts: tuple[str, ...]) -> None:
+        super().__init__(plan)
+        self._question = EmbedOperation(texts)
+        plan.bind().check(self._question)
+
+    def __repr__(self) -> str:
+        return f"<Lookup of embeddings by {self._plan.name}: await it, or call result()>"
+
+    async def _ask(self) -> Embeddings:
+        bound = self._plan.bind()
+        bound.check(self._question)
+        found: Embeddings = await _value_of(RunState(bound, "embed"), self._question)
+        return found
+
+
+async def _value_of(state: RunState, question: Operation) -> Any:
+    collector = ValueCollector()
+    routing = Routing(state, question, collector, collected=True)
+    try:
+        while await routing.next() is not None:
+            pass
+    finally:
+        await routing.aclose()
+        state.tell_end(lambda: collector.value)
+    return collector.value
