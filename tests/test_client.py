@@ -396,7 +396,7 @@ class TestOptions:
     )
     def test_the_name_of_a_model_may_begin_with_its_providers(self, install, options, expected):
         install("parrot", Namesake)
-        assert providerkit.run("hi", **options)._prepared.routes[-1].model == Model(expected)
+        assert providerkit.run("hi", **options)._bound.targets[-1].model == Model(expected)
 
     @pytest.mark.parametrize(
         ("option", "value"),
@@ -472,9 +472,9 @@ class TestOptions:
         given = {"provider": Parrot, "model": "parrot/grey" if option == "provider" else None}
         run = providerkit.run("hi", **{**given, "provider": Parrot})
         if option != "provider":
-            assert providerkit.run("hi", **{**given, option: None})._prepared.first.chat == run._prepared.first.chat
+            assert providerkit.run("hi", **{**given, option: None})._plan.chat == run._plan.chat
             chat = providerkit.run(None, provider=Parrot)
-            assert chat.send("hi", **{option: None})._prepared.first.chat == run._prepared.first.chat
+            assert chat.send("hi", **{option: None})._plan.chat == run._plan.chat
             providerkit.provider(Parrot).run("hi", **{option: None})
         if option in EndpointOptions.__annotations__:
             providerkit.provider(Parrot).models(**{option: None})

@@ -18,7 +18,7 @@ def pytest_configure(config):
 """
 TESTS = """
 import asyncio, gc, logging, os, pytest, signal, subprocess, sys, threading
-from providerkit import sync
+from providerkit.engine import blocking as sync
 
 begun, over = threading.Event(), threading.Event()
 kept = []

@@ -30,7 +30,7 @@ def sockets():
 """
 
 SERVED = """
-from providerkit import sync
+from providerkit.engine import blocking as sync
 sync.call(asyncio.sleep(0))
 at_first = sockets()
 with providerkit.sandbox("koala") as base_url:

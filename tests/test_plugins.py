@@ -28,7 +28,7 @@ from providerkit import (
     UnknownProvider,
     hookimpl,
 )
-from providerkit.plugins import loading as plugins
+from providerkit.plugins import assembly, loading as plugins
 from providerkit.plugins.assembly import assemble
 from providerkit.plugins.discovery import EXTENSIONS, PROVIDERS, announcements, installed
 from providerkit.plugins.loading import active_extensions, find_provider, load
@@ -649,11 +649,11 @@ def test_extensions_that_are_made_for_each_call_are_asked_each_for_its_own():
 def test_an_extension_that_is_made_for_each_call_is_assembled_once():
     provider = find_provider(Parrot)
     first, second = (plugins._plugin("passing", Passing(name)) for name in "ab")
-    assembling = calls_of([lambda: plugins._registered(provider, (first,))])
+    assembling = calls_of([lambda: assembly._registered(provider, (first,))])
     assemble(provider, (first,))
-    known = len(plugins._relays)
+    known = len(assembly._relays)
     assert calls_of([lambda: assemble(provider, (second,))]) * 10 < assembling
-    assert len(plugins._relays) == known
+    assert len(assembly._relays) == known
 
 
 def test_an_extension_that_is_made_for_each_call_is_not_kept():
@@ -674,8 +674,8 @@ def test_an_extension_with_hooks_of_its_own_is_assembled_by_itself():
 
 
 def test_what_was_assembled_is_forgotten_before_it_is_too_much(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(plugins, "MAX_RELAYS", 1)
+    monkeypatch.setattr(assembly, "MAX_RELAYS", 1)
     monkeypatch.setattr(plugins, "_relays", {})
     for _ in range(3):
         assert observed(type("Other", (Passing,), {})("a")) == ["a"]
-        assert len(plugins._relays) == 1
+        assert len(assembly._relays) == 1
