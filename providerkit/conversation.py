@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from .chat.messages import Message
 from .chat.openai_form import Prompt, parse_messages
+from .chat.parts import ReasoningPart
 from .engine.plan import Plan, RunOptions, check_known
 from .errors import RunConsumed
 from .runs import Run
@@ -33,7 +34,7 @@ class Conversation:
         """Ask with all that was said before; `options` are those of `run`, for this send alone.
 
         `message` may be several, as in `run`. The history is read when the Run starts, and
-        grows by all turns when it has finished; an answer without any part is not a turn. A
+        grows by all turns when it has finished; an answer that says nothing is not a turn. A
         Run that fails or is abandoned leaves it as it was. Starting a second one while one
         runs raises RunConsumed; an unknown option is a TypeError.
 
@@ -106,10 +107,15 @@ class _History:
         self._running = run
 
     def commit(self, turns: tuple[Message, ...]) -> None:
-        """Remember the turns of a run whose answer the caller has had; an answer without any part is not a turn."""
-        self.messages += tuple(turn for turn in turns if turn.role != "assistant" or turn.parts)
+        """Remember the turns of a run whose answer the caller has had; an answer that says nothing is not a turn."""
+        self.messages += tuple(turn for turn in turns if turn.role != "assistant" or _says_something(turn))
 
     def release(self, run: Run) -> None:
         """Note that the caller has left a run, at its end or before."""
         if self._running is run:
             self._running = None
+
+
+def _says_something(answer: Message) -> bool:
+    """Return whether an answer holds more than reasoning: services refuse a turn without text and calls."""
+    return any(not isinstance(part, ReasoningPart) for part in answer.parts)

@@ -13,7 +13,8 @@ from .engine.operations import EmbedOperation, ModelsOperation, Operation, Value
 from .engine.plan import Plan
 from .engine.routing import Routing
 from .engine.run_state import RunState
-from .errors import PluginError
+from .engine.targets import Target, finalize_error
+from .errors import PluginError, ProviderKitError
 
 T = TypeVar("T")
 
@@ -48,9 +49,9 @@ class ModelsLookup(Lookup[tuple[Model, ...]]):
 
     async def _ask(self) -> tuple[Model, ...]:
         state = RunState(self._plan.bind(), "models")
-        hooks = state.bound.first.hooks
-        if hooks.build_models_request(state.bound.first.endpoint, None) is None:
-            return tuple(Model(name) for name in hooks.info.models)
+        info = state.bound.first.info
+        if not _can_be_asked(state.bound.first):
+            return tuple(Model(name) for name in info.models)
         models: list[Model] = []
         seen: set[str] = set()
         after: str | None = None
@@ -62,10 +63,16 @@ class ModelsLookup(Lookup[tuple[Model, ...]]):
                 return tuple(models)
             if after in seen or len(seen) + 1 >= MAX_PAGES:
                 fault = f"repeats the mark {after!r}" if after in seen else f"has more than {MAX_PAGES} pages"
-                raise PluginError(
-                    f"the list of models of {hooks.info.name} {fault}", plugin=hooks.info.name, hook="parse_models"
-                )
+                raise PluginError(f"the list of models of {info.name} {fault}", plugin=info.name, hook="parse_models")
             seen.add(after)
+
+
+def _can_be_asked(target: Target) -> bool:
+    """Return whether a provider can be asked for its models; its plugin may decide that by the endpoint."""
+    try:
+        return target.hooks.build_models_request(target.endpoint, None) is not None
+    except ProviderKitError as error:
+        raise finalize_error(error, target) from None
 
 
 class EmbedLookup(Lookup[Embeddings]):

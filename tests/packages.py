@@ -71,7 +71,7 @@ def imported(flock, code):
     """Run code in another process, and give the modules of providers that it has imported."""
     path = f"import sys; sys.path[:0] = [{str(flock)!r}, {str(Path(__file__).parent)!r}]"
     look = "print(*(name for name in sys.modules if name.startswith('bird_')))"
-    code = f"{path}\nfrom providerkit import discovery, plugins\n{code}\n{look}"
+    code = f"{path}\nfrom providerkit.plugins import discovery, loading as plugins\n{code}\n{look}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr == ""
     return done.stdout.split()

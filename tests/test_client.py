@@ -524,7 +524,7 @@ class TestOptions:
     def test_a_client_is_made_of_timeouts_and_limits(self):
         with pytest.raises(providerkit.InvalidOption):
             providerkit.Client(extensions=5).run("hi", provider=Parrot)
-        with pytest.raises(providerkit.InvalidOption, match=r"timeouts is 5; it takes a providerkit\.Timeouts"):
+        with pytest.raises(providerkit.InvalidOption, match=r"timeouts is 5; expected a providerkit\.Timeouts"):
             providerkit.Client(timeouts=5)
 
 
@@ -692,7 +692,10 @@ class TestConversation:
 class TestProvider:
     def test_reprs_say_what_it_is_and_what_to_do_with_models(self):
         koala = providerkit.provider("koala")
-        assert (repr(koala), repr(koala.models())) == ("<Provider koala>", "<Models: await it, or call result()>")
+        assert (repr(koala), repr(koala.models())) == (
+            "<Provider koala>",
+            "<Lookup of the models of koala: await it, or call result()>",
+        )
 
     async def test_it_is_loaded_by_name_and_runs(self):
         provider = providerkit.provider("koala")

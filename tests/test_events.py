@@ -17,8 +17,10 @@ from providerkit import (
     Message,
     ProviderData,
     ReasoningDelta,
+    ReasoningPart,
     Reply,
     TextDelta,
+    TextPart,
     ToolCall,
     ToolCallDelta,
     Usage,
@@ -38,9 +40,14 @@ def test_a_reply_joins_all_events():
     transcript.add([ToolCallDelta(0, arguments="}"), Usage(1, 2), Finish("tool_calls")])
     assert transcript.finished
     assert transcript.reply() == Reply(
-        text="Hello",
-        reasoning="hm",
-        tool_calls=(ToolCall("1", "f", "{}"),),
+        parts=(
+            ReasoningPart("h"),
+            TextPart("Hel"),
+            ReasoningPart("m"),
+            TextPart("lo"),
+            ToolCall("1", "f", "{}"),
+        ),
+        data=(ProviderData({"x": 1}, provider="koala"),),
         finish_reason="tool_calls",
         proven=True,
         usage=Usage(input_tokens=1, output_tokens=2),
@@ -49,6 +56,8 @@ def test_a_reply_joins_all_events():
         request_id="r1",
         attempts=(attempt,),
     )
+    reply = transcript.reply()
+    assert (reply.text, reply.reasoning, reply.tool_calls) == ("Hello", "hm", (ToolCall("1", "f", "{}"),))
 
 
 def test_the_model_of_a_reply_is_the_one_that_answered():
@@ -69,9 +78,9 @@ def test_ids_that_a_wire_leaves_out_are_made_unique_within_the_chat():
     transcript = Transcript()
     transcript.add([ToolCallDelta(2), ToolCallDelta(1, "call_3"), ToolCallDelta(0)])
     chat = Chat((Message("user", "?"), said))
-    assert transcript.make_ids(chat) == [ToolCallDelta(0, "call_1"), ToolCallDelta(2, "call_4")]
+    assert transcript.make_ids(chat.messages) == [ToolCallDelta(0, "call_1"), ToolCallDelta(2, "call_4")]
     assert [call.id for call in transcript.reply().tool_calls] == ["call_1", "call_3", "call_4"]
-    assert transcript.make_ids(chat) == []
+    assert transcript.make_ids(chat.messages) == []
 
 
 def test_a_reply_may_be_asked_for_before_the_end():

@@ -31,7 +31,7 @@ from providerkit import (
     hookimpl,
     loads,
 )
-from providerkit.engine import answer
+from providerkit.engine import answer as answers
 
 A, B, DONE = b'data: "a"\n\n', b'data: "b"\n\n', b"data: [DONE]\n\n"
 
@@ -192,7 +192,7 @@ BROKEN = {
 async def test_no_fault_of_its_body_hides_a_status(
     answer: bytes, packets: int, end: str, asks: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(answer, "ERROR_BODY", 0.01 if end == "silence" else 60.0)
+    monkeypatch.setattr(answers, "ERROR_BODY", 0.01 if end == "silence" else 60.0)
     head, blank, rest = answer.partition(b"\r\n\r\n")
 
     async def refuse(received: Received, writer: asyncio.StreamWriter) -> None:
@@ -278,7 +278,7 @@ async def test_an_error_has_request_id_and_waiting_time_from_its_headers(
 
 @pytest.mark.parametrize("end", ["stalls", "is cut", "is reset"])
 async def test_an_error_whose_body_has_no_end_is_told_all_the_same(end: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(answer, "ERROR_BODY", 0.01 if end == "stalls" else 60)
+    monkeypatch.setattr(answers, "ERROR_BODY", 0.01 if end == "stalls" else 60)
     seen: list[bytes] = []
     mute = on_the_wire(Parrot, parse_error=hookimpl(lambda self, body: seen.append(body)))
 
@@ -481,7 +481,7 @@ ENDS: dict[str, Callable[[asyncio.StreamWriter], object]] = {
 async def test_an_answer_whose_wire_has_said_the_end_is_whole_and_proven_if_its_body_ends(
     end: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(answer, "AFTER_END", 0.01 if end == "stalls" else 60.0)
+    monkeypatch.setattr(answers, "AFTER_END", 0.01 if end == "stalls" else 60.0)
     async with serve(in_turns(A, FINISH, USAGE, end=ENDS[end])) as server:
         reply = await ask(server.base_url, Mynah)
     assert (reply.text, reply.finish_reason, reply.proven) == ("a", "length", end == "ends")
@@ -507,7 +507,7 @@ async def test_content_after_a_finish_reason_is_waited_for_and_given(
     pieces: tuple[bytes, ...], collected: bool, monkeypatch: pytest.MonkeyPatch
 ):
     end = (lambda writer: None) if DONE in pieces[-1] else ENDS["ends"]
-    monkeypatch.setattr(answer, "AFTER_END", 60.0)
+    monkeypatch.setattr(answers, "AFTER_END", 60.0)
     async with serve(in_turns(*pieces, end=end)) as server, providerkit.Client(retry=ONCE) as client:
         run = client.run("hello", provider=Mynah, base_url=server.base_url)
         if collected:
@@ -561,7 +561,7 @@ class Hasty:
 
 @pytest.mark.parametrize("end", ENDS)
 async def test_the_grace_starts_anew_with_content_though_a_decoder_has_ended(end: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(answer, "AFTER_END", 0.05 if end == "stalls" else 60.0)
+    monkeypatch.setattr(answers, "AFTER_END", 0.05 if end == "stalls" else 60.0)
     hasty = on_the_wire(Macaw, parse_stream=hookimpl(lambda self: Hasty()))
     async with serve(in_turns(A, B, A, end=ENDS[end])) as server:
         reply = await ask(server.base_url, hasty)
@@ -569,7 +569,7 @@ async def test_the_grace_starts_anew_with_content_though_a_decoder_has_ended(end
 
 
 async def test_a_fault_behind_good_events_is_told_without_waiting_for_more(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(answer, "AFTER_END", 60.0)
+    monkeypatch.setattr(answers, "AFTER_END", 60.0)
     async with serve(in_turns(A + b"data: what\n\n")) as server:
         run = ask(server.base_url, Macaw, timeouts=providerkit.Timeouts(idle=1))
         error = await failure(providerkit.StreamMalformed, run)

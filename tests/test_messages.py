@@ -149,18 +149,18 @@ def test_what_is_no_chat_is_refused(prompt, said):
         (None, "it is NoneType, not a Message"),
         ({"content": "x"}, "it has no role; give one of system, user, assistant, tool"),
         ({"role": None, "content": "x"}, "it has no role"),
-        ({"role": "robot", "content": "x"}, "the role is 'robot'; it must be one of system, user, assistant, tool"),
-        ({"role": "", "content": "x"}, "the role is ''; it must be one of"),
-        ({"role": ["user"], "content": "x"}, "the role is ['user']; it must be one of"),
+        ({"role": "robot", "content": "x"}, "the role is 'robot'; expected one of system, user, assistant, tool"),
+        ({"role": "", "content": "x"}, "the role is ''; expected one of"),
+        ({"role": ["user"], "content": "x"}, "the role is ['user']; expected one of"),
         ({"role": "user"}, "it has no content"),
         ({"role": "user", "content": None}, "it has no content"),
         ({"role": "user", "content": None, "tool_calls": []}, "it has no content"),
         (
             {"role": "user", "content": 5},
-            "the content is int; it must be a string, or a list of TextPart and ImagePart",
+            "the content is int; expected a string, or a list of parts",
         ),
-        ({"role": "user", "content": b"x"}, "the content is bytes; it must be a string"),
-        ({"role": "user", "content": {"type": "text"}}, "the content is dict; it must be a string"),
+        ({"role": "user", "content": b"x"}, "the content is bytes; expected a string"),
+        ({"role": "user", "content": {"type": "text"}}, "the content is dict; expected a string"),
         ({"role": "user", "content": ["x"]}, "a part of its content is neither"),
         ({"role": "user", "content": [{"type": "video"}]}, '{"type": "text", "text": ...}'),
         ({"role": "user", "content": [{"type": "text"}]}, "a part of its content is neither"),
@@ -207,16 +207,19 @@ def test_a_wrong_message_is_named_by_its_index_with_the_way_out(message, said):
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: Message("robot", "x"), "the role is 'robot'; it must be one of system, user, assistant, tool"),
+        (lambda: Message("robot", "x"), "the role is 'robot'; expected one of system, user, assistant, tool"),
         (lambda: Message("user", None), "the content is NoneType"),
-        (lambda: Message("user", ["x"]), "the content holds str; its parts are TextPart and ImagePart"),
+        (
+            lambda: Message("user", ["x"]),
+            "the content holds str; its parts are TextPart, ImagePart, FilePart, ReasoningPart, ToolCall, ProviderData",
+        ),
         (lambda: Message("user", "\udc00"), "half a surrogate pair at character 0"),
         (lambda: Message("assistant", "", tool_calls=[WIRE_CALL]), "tool_calls holds dict; each must be a ToolCall"),
         (lambda: Message("assistant", "", tool_calls=5), "tool_calls holds int; each must be a ToolCall"),
         (lambda: Message("user", "x", name="\ud800"), "name has half a surrogate pair"),
         (lambda: TextPart(None), "a text part is NoneType, not a string"),
-        (lambda: ImagePart(), "an ImagePart has either a url or data"),
-        (lambda: ImagePart("https://a", b"x", "image/png"), "an ImagePart has either a url or data"),
+        (lambda: ImagePart(), "an ImagePart needs exactly one of url, data"),
+        (lambda: ImagePart("https://a", b"x", "image/png"), "an ImagePart needs exactly one of url, data"),
         (lambda: ImagePart(data=b"x"), "needs its media_type, as in 'image/png'"),
         (lambda: ImagePart(data="x", media_type="image/png"), "the data of an ImagePart is str; it must be bytes"),
         (lambda: ImagePart("file:///a"), "the url of an ImagePart is 'file:///a'; it must be http, https or data"),
@@ -243,10 +246,9 @@ def test_the_text_of_a_message_joins_its_text_parts():
     assert HI.text == "hi"
 
 
-def test_a_message_tells_whether_it_has_an_image():
-    assert Message("user", [TextPart("a"), PICTURE]).has_image
-    assert not Message("user", [TextPart("a")]).has_image
-    assert not HI.has_image
+def test_a_chat_knows_whether_it_has_an_image():
+    assert "images" in Chat((Message("user", [TextPart("a"), PICTURE]),)).features()
+    assert "images" not in Chat((Message("user", [TextPart("a")]), HI)).features()
 
 
 def test_the_data_of_an_image_shows_in_no_repr():
@@ -281,10 +283,10 @@ def test_the_data_of_an_image_shows_in_no_repr():
         ({"stop": 5}, "stop is 5, of type int; it takes str"),
         ({"stop": ["a", None]}, "stop is None, of type NoneType; it takes str"),
         ({"stop": b"a"}, "stop is b'a', of type bytes; it takes str"),
-        ({"tools": [{"name": "f"}]}, "tools is {'name': 'f'}, of type dict; it takes Tool"),
-        ({"tools": "f"}, "tools is 'f', of type str; it takes Tool"),
-        ({"extra": 5}, "extra is int; it takes a mapping of body fields"),
-        ({"extra": [("a", 1)]}, "extra is list; it takes a mapping of body fields"),
+        ({"tools": [{"name": "f"}]}, "tools holds {'name': 'f'}; expected Tool objects and functions"),
+        ({"tools": "f"}, "tools holds 'f'; expected Tool objects and functions"),
+        ({"extra": 5}, "extra is int; expected a mapping of body fields"),
+        ({"extra": [("a", 1)]}, "extra is list; expected a mapping of body fields"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -374,7 +376,7 @@ def test_a_provider_is_described_by_lists_of_words():
 
 
 def test_an_unknown_word_of_supports_is_refused_with_the_words_there_are():
-    with pytest.raises(PluginError, match="supports has 'telepathy'; its words are extra, history, images"):
+    with pytest.raises(PluginError, match="supports has 'telepathy'; its words are extra, files, history, images"):
         ProviderInfo("koala", supports={"system", "telepathy"})
 
 
@@ -423,5 +425,5 @@ def test_the_arguments_of_a_call_are_parsed(written, parsed):
     ],
 )
 def test_arguments_that_are_no_object_are_malformed(written, fault):
-    with pytest.raises(StreamMalformed, match=f"arguments for the tool 'weather' are no JSON object: .*{fault}"):
+    with pytest.raises(StreamMalformed, match=f"arguments for the tool 'weather' are not a JSON object: .*{fault}"):
         _ = ToolCall("1", "weather", written).parsed

@@ -21,6 +21,7 @@ from providerkit import (
     Message,
     MissingAPIKey,
     Model,
+    Page,
     PluginError,
     ProviderInfo,
     ResponseHead,
@@ -258,7 +259,7 @@ REFUSED = {
     ),
     "models that are no names": (
         parrot(describe=hook(lambda self: ProviderInfo("parrot", models=[Model("grey")]))),
-        "describe raised: PluginError: models holds names, not Model(name='grey', reasoning=False)",
+        "describe raised: PluginError: models holds names, not Model(name='grey'",
     ),
     "a constructor with arguments": (Choosy, "it can't be instantiated: TypeError: Choosy.__init__() missing 1"),
     "a constructor that exits": (Quitting, "it can't be instantiated: SystemExit: 3"),
@@ -345,7 +346,7 @@ ASK = {
     "build_request": lambda hooks: hooks.build_request(CHAT, GREY, ENDPOINT),
     "parse_stream": lambda hooks: hooks.parse_stream(HEAD, GREY),
     "parse_error": lambda hooks: hooks.parse_error(HEAD, b""),
-    "build_models_request": lambda hooks: hooks.build_models_request(ENDPOINT),
+    "build_models_request": lambda hooks: hooks.build_models_request(ENDPOINT, None),
     "parse_models": lambda hooks: hooks.parse_models(HEAD, b""),
     "sandbox": lambda hooks: hooks.sandbox(aiohttp.web.Application),
 }
@@ -379,8 +380,10 @@ def test_an_optional_hook_may_be_missing_or_give_nothing(name):
     assert ASK[name](hooks_of(parrot(**{name: hook(lambda self: None)}))) is None
 
 
-def test_models_are_given_as_a_tuple():
-    assert ASK["parse_models"](hooks_of(parrot(parse_models=hook(lambda self: [GREY])))) == (GREY,)
+@pytest.mark.parametrize("answer", [[GREY], Page([GREY], "2")], ids=["all of them", "a page"])
+def test_models_are_given_as_a_page(answer):
+    page = ASK["parse_models"](hooks_of(parrot(parse_models=hook(lambda self: answer))))
+    assert page == (answer if isinstance(answer, Page) else Page((GREY,)))
 
 
 def test_models_that_can_be_asked_for_but_not_read_are_told():
@@ -636,7 +639,7 @@ class Passing:
 
 def observed(*extensions: object) -> list[object]:
     hooks = assemble(find_provider(Parrot), tuple(plugins._plugin("passing", item) for item in extensions))
-    answers: list[object] = hooks._relay.observe(chat=None, model=None, hook=None)
+    answers: list[object] = hooks._relay.observe(chat=None, model=None, operation="chat", hook=None)
     return answers
 
 
@@ -675,7 +678,7 @@ def test_an_extension_with_hooks_of_its_own_is_assembled_by_itself():
 
 def test_what_was_assembled_is_forgotten_before_it_is_too_much(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(assembly, "MAX_RELAYS", 1)
-    monkeypatch.setattr(plugins, "_relays", {})
+    monkeypatch.setattr(assembly, "_relays", {})
     for _ in range(3):
         assert observed(type("Other", (Passing,), {})("a")) == ["a"]
         assert len(assembly._relays) == 1

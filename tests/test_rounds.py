@@ -94,7 +94,7 @@ async def test_a_tool_is_run_and_the_model_is_told_what_it_said():
     assert rome.chat.messages == (
         Message("user", "How is the weather?"),
         Message("assistant", "Let me see. ", tool_calls=(call,)),
-        Message("tool", "sun in Rome", tool_call_id="call-0"),
+        Message("tool", "sun in Rome", tool_call_id="call-0", name="weather"),
         Message("assistant", "Sunny."),
     )
     assert [attempt.error for attempt in reply.attempts] == [None, None]
@@ -158,7 +158,7 @@ async def test_tools_of_one_answer_run_side_by_side():
         (("distance", '{"start": "ab", "end": "cde"}'), '{"km":6}'),
         (("fails", '{"city": "Rome"}'), "KeyError: 'Rome'"),
         (("weather", "{}"), "TypeError: weather() missing 1 required positional argument: 'city'"),
-        (("weather", '{"city"'), "StreamMalformed: the model's arguments for the tool 'weather' are no JSON object"),
+        (("weather", '{"city"'), "StreamMalformed: the model's arguments for the tool 'weather' are not a JSON object"),
         (("wether", "{}"), "LookupError: there is no tool 'wether'; there are: weather, distance, fails"),
     ],
     ids=["async", "it raises", "a missing argument", "no JSON", "no such tool"],
@@ -268,7 +268,7 @@ def test_blocking_callers_have_their_tools_run_too():
     assert [message.role for message in chat.messages] == ["user", "assistant", "tool", "assistant"]
 
 
-@pytest.mark.parametrize("rounds", [-1, 1.5, None, True, "3"])
+@pytest.mark.parametrize("rounds", [-1, 1.5, True, "3"])
 def test_rounds_are_a_whole_number(rounds: object):
     chat = providerkit.run(provider=CHAT)
     send: Callable[..., object] = chat.send

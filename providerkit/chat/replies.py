@@ -282,6 +282,7 @@ class Transcript:
         parts: list[Part] = []
         text, reasoning = self._text.getvalue(), self._reasoning.getvalue()
         text_end, reasoning_end = len(text), len(reasoning)
+        calls = [call for _, call in sorted(self._tool_calls.items())]  # by index, in the places where calls began
         for item in reversed(self._order):
             if isinstance(item, _Text):
                 parts.append(TextPart(text[item.start : text_end]))
@@ -290,7 +291,8 @@ class Transcript:
                 parts.append(ReasoningPart(reasoning[item.start : reasoning_end]))
                 reasoning_end = item.start
             elif isinstance(item, _PartialCall):
-                parts.append(ToolCall(item.id, item.name, item.arguments.getvalue()))
+                call = calls.pop()
+                parts.append(ToolCall(call.id, call.name, call.arguments.getvalue()))
             else:
                 parts.append(item)
         return tuple(reversed(parts))
