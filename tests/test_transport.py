@@ -26,7 +26,7 @@ from parrots import Macaw, Parrot
 
 import providerkit
 from providerkit import Limits, Request, Timeouts, hookimpl
-from providerkit.engine import network as transport
+from providerkit.engine import aiohttp_seams
 from providerkit.engine.network import Connections, NetworkTransport
 
 EVENT = b'data: "a"\n\n'
@@ -892,7 +892,7 @@ async def test_a_response_knows_its_head_and_where_it_came_from():
 
 async def test_what_a_fork_does_to_inherited_sockets_closes_them_quietly(monkeypatch: pytest.MonkeyPatch):
     """Called here, where nobody else holds them, it lets the server see the end; what is idle or closed, too."""
-    monkeypatch.setattr(transport, "_sockets", weakref.WeakSet())
+    monkeypatch.setattr(aiohttp_seams, "_sockets", weakref.WeakSet())
 
     async def answer(received: Received, writer: asyncio.StreamWriter) -> None:
         writer.write(OPEN if received.path == "/say" else ANSWER)
@@ -904,7 +904,7 @@ async def test_what_a_fork_does_to_inherited_sockets_closes_them_quietly(monkeyp
         assert [await anext(texts), await anext(left)] == ["a", "a"]
         await left.aclose()
         await server.closed.get()
-        transport._let_go_of_sockets()
+        aiohttp_seams._let_go_of_sockets()
         await server.closed.get()
         await texts.aclose()
 
@@ -914,5 +914,5 @@ async def test_an_address_with_a_scope_is_named_by_the_system(monkeypatch: pytes
     found = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1", 80, 0, 2))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *asked, **hints: found)
     monkeypatch.setattr(socket, "getnameinfo", lambda address, flags: ("fe80::1%eth0", str(address[1])))
-    resolved = await transport._resolver().resolve("here", 80, socket.AF_INET6)
+    resolved = await aiohttp_seams.resolver().resolve("here", 80, socket.AF_INET6)
     assert [(place["host"], place["port"]) for place in resolved] == [("fe80::1%eth0", 80)]

@@ -13,17 +13,21 @@ from providerkit import (
     Argument,
     Attempt,
     Chat,
+    Embeddings,
     Endpoint,
+    FilePart,
     Finish,
     Headers,
     ImagePart,
     Limits,
     Message,
     Model,
+    Page,
     Phrase,
     ProviderData,
     ProviderInfo,
     ReasoningDelta,
+    ReasoningPart,
     Reply,
     Request,
     ResponseHead,
@@ -35,6 +39,7 @@ from providerkit import (
     TextDelta,
     TextPart,
     Timeouts,
+    Token,
     Tool,
     ToolCall,
     ToolCallDelta,
@@ -135,7 +140,26 @@ VALUES = [
         working=False,
     ),
     ReasoningDelta("Hm."),
-    Reply("Hello", "Hm.", (CALL,), "stop", True, USAGE, "gpt-4o", "koala", "r-1", (ATTEMPT,)),
+    ProviderData({"a": [1]}, keep=True, provider="koala"),
+    Reply(
+        "Hello",
+        "Hm.",
+        (CALL,),
+        data=(ProviderData({"a": 1}),),
+        parsed={"a": 1},
+        finish_reason="stop",
+        proven=True,
+        usage=USAGE,
+        model="gpt-4o",
+        provider="koala",
+        request_id="r-1",
+        attempts=(ATTEMPT,),
+    ),
+    ReasoningPart("Hm."),
+    FilePart(b"%PDF", media_type="application/pdf", name="a.pdf"),
+    Page([providerkit.Model("grey")], "2"),
+    Embeddings([[0.5, 1.0]], USAGE, model="grey", provider="koala"),
+    Token(Secret("token"), 60.0),
     Request("POST", "https://parrot.example/say", {"X-Team": "blue"}, b"{}", stream=False),
     ResponseHead(200, {"Content-Type": "application/json"}),
     Restart("koala/gpt-4o", error_of(providerkit.StreamTruncated)),
@@ -156,7 +180,7 @@ VALUES = [
 ]
 # What is held by reference, acts, or is only a type; everything else that is public is a value.
 OTHERS = """
-ByContent Client Clock Conversation Decoder DecoderWrapper EventStream JSONBody JSONLines JSONLinesDecoder Mask Models
+ByContent Client Clock Conversation Decoder DecoderWrapper EventStream JSONBody JSONLines JSONLinesDecoder Lookup Mask
 Observer Provider Response Run SSEDecoder Transport
 """.split()  # noqa: SIM905 - a list would be a screen long
 

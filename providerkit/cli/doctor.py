@@ -31,7 +31,7 @@ def doctor(*, online: bool, as_json: bool) -> None:
     One line says how one thing is: ok, broken, or a note where something may be worth knowing. It exits with 1
     where something is broken.
     """
-    from ..cli import checks  # brings what no help needs
+    from . import checks  # brings what no help needs
 
     found = checks.hide_keys(checks.findings(online=online))
     broken = sum(finding.state == "broken" for finding in found)

@@ -21,7 +21,7 @@ from rich.text import Text
 
 import providerkit
 
-from ..cli import answers
+from . import answers
 from .options import told
 from .screen import Screen, last_rows, uninterrupted
 from .terminal import Cleaner, one_line

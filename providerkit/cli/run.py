@@ -130,7 +130,7 @@ def _prepare(question: str, route: Route, **options: Any) -> Run | ProviderKitEr
 
 
 def _view(labels: Sequence[str], form: str) -> View:
-    from ..cli import answers  # brings asyncio and attrs, which no help needs
+    from . import answers  # brings asyncio and attrs, which no help needs
 
     if form == "json":
         return answers.Whole(labels)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import providerkit
 
-from ..cli import answers
+from . import answers
 from .json_form import dumps
 from .options import Route
 from .terminal import complain, drawing, say

@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager
 
 from ..chat.events import Event, size_of
 from ..chat.replies import Attempt
-from ..errors import ProviderKitError, StreamMalformed
+from ..errors import Phrase, ProviderKitError, StreamMalformed
 from ..plugins.boundary import claim
 from ..wire.requests import Request
 from ..wire.transport import Response

@@ -47,20 +47,20 @@ T = TypeVar("T")
 INTERRUPTS = ("raise", "restart")
 
 
-class EndpointOptions(TypedDict, total=False):
-    """The options that say how a provider is reached, by name."""
+class NamedProvider(TypedDict, total=False):
+    """The option that says which provider is asked."""
 
-    api_key: str | None
-    base_url: str | None
-    headers: Mapping[str, str] | None
-    proxy: str | None
-    connector: BaseConnector | None
-    timeouts: Timeouts | None
-    extensions: Iterable[str | object] | None
+    provider: str | object | None
+
+
+class NamedModel(TypedDict, total=False):
+    """The option that says which model is asked."""
+
+    model: str | None
 
 
 class ChatOptions(TypedDict, total=False):
-    """The options that go to the model, by name, and what is done about its tools and its interruptions."""
+    """The options that go to the model, by name: the fields of Chat."""
 
     system: str | None
     tools: Iterable[Tool | Callable[..., Any]] | None
@@ -73,38 +73,54 @@ class ChatOptions(TypedDict, total=False):
     max_tokens: int | None
     stop: str | Iterable[str] | None
     seed: int | None
-    rounds: int | None
+
+
+class ExtraFields(TypedDict, total=False):
+    """The option that holds body fields which only one provider knows."""
+
+    extra: Mapping[str, Any] | None
+
+
+class EndpointOptions(TypedDict, total=False):
+    """The options that say how a provider is reached, by name."""
+
+    api_key: str | None
+    base_url: str | None
+    headers: Mapping[str, str] | None
+    proxy: str | None
+    connector: BaseConnector | None
+    timeouts: Timeouts | None
+    extensions: Iterable[str | object] | None
+
+
+class RecoveryOptions(TypedDict, total=False):
+    """The options that say what is done about a failure, by name."""
+
+    fallback: str | Route | Iterable[str | tuple[str | object, str | None] | Route] | None
+    retry: Retry | None
+
+
+class LoopOptions(TypedDict, total=False):
+    """The options that say how a run goes on, by name."""
+
     on_interrupt: str | None
+    rounds: int | None
 
 
-class ProviderOptions(ChatOptions, EndpointOptions, total=False):
+class ProviderOptions(NamedModel, ChatOptions, ExtraFields, EndpointOptions, RecoveryOptions, LoopOptions, total=False):
     """The options of a Provider's `run`, by name; None leaves any of them to the provider or the Client."""
 
-    model: str | None
-    extra: Mapping[str, Any] | None
-    fallback: str | Route | Iterable[str | tuple[str | object, str | None] | Route] | None
-    retry: Retry | None
 
-
-class RunOptions(ProviderOptions, total=False):
+class RunOptions(NamedProvider, ProviderOptions, total=False):
     """The options of `run`, by name."""
 
-    provider: str | object | None
 
-
-class ProviderEmbedOptions(EndpointOptions, total=False):
+class ProviderEmbedOptions(NamedModel, ExtraFields, EndpointOptions, RecoveryOptions, total=False):
     """The options of a Provider's `embed`, by name."""
 
-    model: str | None
-    extra: Mapping[str, Any] | None
-    fallback: str | Route | Iterable[str | tuple[str | object, str | None] | Route] | None
-    retry: Retry | None
 
-
-class EmbedOptions(ProviderEmbedOptions, total=False):
+class EmbedOptions(NamedProvider, ProviderEmbedOptions, total=False):
     """The options of `embed`, by name."""
-
-    provider: str | object | None
 
 
 class ModelsOptions(EndpointOptions, total=False):

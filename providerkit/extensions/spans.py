@@ -31,7 +31,7 @@ from .. import (
     Usage,
     __version__,
 )
-from ..extensions import conventions as names
+from . import conventions as names
 
 CONTENT = TextDelta, ReasoningDelta, ToolCallDelta
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .. import Chat, ConfigurationError, Model, Request, Response, Transport, hookimpl
-from ..extensions import conventions
+from . import conventions
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider

@@ -42,8 +42,8 @@ from ..plugins.assembly import assemble
 from ..plugins.hookspecs import hookimpl
 from ..plugins.loading import find_provider
 from ..plugins.plugin import Plugin
-from ..testing import faults, trials
 from ..wire.requests import ResponseHead
+from . import faults, trials
 from .faults import Fault
 from .subject import BASE_URL, Answer, Decoded, Subject, content, endpoint, like, undisturbed
 from .trials import CHATS, KEY, OTHER_KEY, hello

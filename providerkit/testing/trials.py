@@ -9,7 +9,7 @@ from ..chat.messages import ROLES, Message
 from ..chat.options import Chat
 from ..chat.parts import ImagePart, TextPart, ToolCall
 from ..chat.tools import Tool
-from ..testing import faults
+from . import faults
 from .faults import Fault
 
 KEY = "sk-contract-0123456789abcdef"

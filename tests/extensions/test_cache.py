@@ -25,7 +25,7 @@ from parrots import Macaw, Parrot
 
 import providerkit
 from providerkit import Request, hookimpl
-from providerkit.engine import exchange
+from providerkit.engine import answer
 from providerkit.extensions import cache as module
 from providerkit.extensions.cache import PIECE, Cache
 from providerkit.plugins.discovery import EXTENSIONS
@@ -238,7 +238,7 @@ async def test_an_answer_is_kept_where_its_end_is_proven(path: Path, provider: o
 async def test_an_answer_that_has_a_finish_reason_and_no_end_is_not_kept(
     path: Path, fault: faults.Fault, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(exchange, "AFTER_END", 0.01 if fault.name == "stall" else 60.0)
+    monkeypatch.setattr(answer, "AFTER_END", 0.01 if fault.name == "stall" else 60.0)
     chat = ChatCompletions()
     async with FaultServer([fault, healthy()], answer=chat) as url:
         for source in ("network", "network", "cache"):
