@@ -35,6 +35,8 @@ EXPECTED = {
     'providerkit.provider("koala").run(words)': "Run | Conversation",
     'providerkit.provider("koala").run("x", **kept)': "Run",
     'providerkit.provider("koala").models().result()': "tuple[Model, ...]",
+    'providerkit.embed(["x"], model="openai/m").result()': "Embeddings",
+    'providerkit.run("x", tools=[perhaps], rounds=2)': "Run",
     'providerkit.run("x").result()': "Reply",
     'providerkit.run("x").reply.message': "Message",
 }
@@ -51,5 +53,5 @@ async def test_a_type_checker_knows_what_every_call_gives(tmp_path):
     )
     lines = [line.partition(": ")[2] for line in done.stdout.splitlines() if line.startswith("user.py:")]
     revealed = re.findall(r'note: Revealed type is "(.*)"', "\n".join(lines))
-    kinds = [re.sub(r"\bproviderkit\.\w+\.|\bbuiltins\.", "", kind) for kind in revealed]
+    kinds = [re.sub(r"\bproviderkit\.(?:\w+\.)+|\bbuiltins\.", "", kind) for kind in revealed]
     assert (dict(zip(EXPECTED, kinds, strict=True)), len(lines)) == (EXPECTED, len(EXPECTED))

@@ -101,6 +101,7 @@ MESSAGE = Message(
     tool_calls=[CALL],
     tool_call_id="call_0",
     name="polly",
+    failed=True,
 )
 ATTEMPT = Attempt("koala/gpt-4o", error_of(providerkit.RateLimited), 0.5, "network")
 USAGE = Usage(1, 2, 3, 4, 5)
@@ -112,6 +113,9 @@ VALUES = [
         (MESSAGE,),
         system="Be brief.",
         tools=[Tool.from_function(look)],
+        tool_choice="look",
+        parallel_tool_calls=True,
+        reasoning="low",
         response_format={"type": "json_object"},
         temperature=0.5,
         top_p=0.9,
@@ -121,13 +125,12 @@ VALUES = [
         extra={"a": {"b": [1]}},
     ),
     Endpoint("https://parrot.example/v1", Secret("sk-0123"), {"X-Team": "blue"}),
-    Finish("length", proven=False),
+    Finish("length", proven=False, raw="MAX_TOKENS"),
     Headers({"X-Team": "blue"}),
     ImagePart("https://birds.example/a.png", detail="low"),
     Limits(event=1, error_body=2, connections=3),
     MESSAGE,
-    Model("gpt-4o", reasoning=True),
-    ProviderData({"a": [1]}),
+    Model("gpt-4o", reasoning=True, supports=["tools"], max_output_tokens=100),
     ProviderInfo(
         "parrot",
         url="https://parrot.example",
@@ -199,7 +202,8 @@ def test_every_public_class_is_known_to_be_a_value_or_not():
 @pytest.mark.parametrize("value", [value for value in VALUES if attrs.has(type(value))], ids=lambda v: type(v).__name__)
 def test_the_examples_leave_no_field_at_its_default(value):
     """Or a field that is lost on the way would not be missed."""
-    alike = {ImagePart: {"data", "media_type"}}.get(type(value), set())  # of which a url is the other form
+    forms = {ImagePart: {"data", "media_type"}, FilePart: {"url", "id"}}  # of which another is given
+    alike = forms.get(type(value), set())
     for field in attrs.fields(type(value)):
         assert field.name in alike or getattr(value, field.name) != field.default, field.name
 
