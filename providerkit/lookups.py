@@ -27,6 +27,8 @@ class Lookup(ABC, Generic[T]):
     Nothing is sent before; each time asks again. Raises what a Run raises.
     """
 
+    operation: str
+
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
 
@@ -37,18 +39,28 @@ class Lookup(ABC, Generic[T]):
         """Wait for the answer."""
         return blocking.call(self._ask())
 
+    async def _ask(self) -> T:
+        state = RunState(self._plan.bind(), self.operation)
+        answer: T | None = None
+        try:
+            answer = await self._find(state)
+        finally:
+            state.tell_end(lambda: answer)
+        return answer
+
     @abstractmethod
-    async def _ask(self) -> T: ...
+    async def _find(self, state: RunState) -> T: ...
 
 
 class ModelsLookup(Lookup[tuple[Model, ...]]):
     """The models of a provider, as it orders them; those that its plugin knows, if it can't be asked."""
 
+    operation = "models"
+
     def __repr__(self) -> str:
         return f"<Lookup of the models of {self._plan.name}: await it, or call result()>"
 
-    async def _ask(self) -> tuple[Model, ...]:
-        state = RunState(self._plan.bind(), "models")
+    async def _find(self, state: RunState) -> tuple[Model, ...]:
         info = state.bound.first.info
         if not _can_be_asked(state.bound.first):
             return tuple(Model(name) for name in info.models)
@@ -78,6 +90,8 @@ def _can_be_asked(target: Target) -> bool:
 class EmbedLookup(Lookup[Embeddings]):
     """The vectors of texts, in the order of the texts."""
 
+    operation = "embed"
+
     def __init__(self, plan: Plan, texts: tuple[str, ...]) -> None:
         super().__init__(plan)
         self._question = EmbedOperation(texts)
@@ -86,10 +100,9 @@ class EmbedLookup(Lookup[Embeddings]):
     def __repr__(self) -> str:
         return f"<Lookup of embeddings by {self._plan.name}: await it, or call result()>"
 
-    async def _ask(self) -> Embeddings:
-        bound = self._plan.bind()
-        bound.check(self._question)
-        found: Embeddings = await _value_of(RunState(bound, "embed"), self._question)
+    async def _find(self, state: RunState) -> Embeddings:
+        state.bound.check(self._question)
+        found: Embeddings = await _value_of(state, self._question)
         return found
 
 
@@ -101,5 +114,4 @@ async def _value_of(state: RunState, question: Operation) -> Any:
             pass
     finally:
         await routing.aclose()
-        state.tell_end(lambda: collector.value)
     return collector.value

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -86,9 +86,11 @@ def _unreadable(wanted: Any, error: Exception) -> InvalidOption:
 
 
 def _readable(wanted: Any) -> Any:
-    """Return a type that pydantic reads, with each attrs class in it replaced: pydantic does not know those."""
+    """Return a type that pydantic reads: it knows no attrs class, and before Python 3.12 no TypedDict of `typing`."""
     if isinstance(wanted, type) and attrs.has(wanted):
-        return _typed_dict_of(wanted)
+        return _shape_of_attrs(wanted)
+    if typing.is_typeddict(wanted):
+        return _typed_dict(wanted, wanted.__optional_keys__)
     arguments = typing.get_args(wanted)
     if not arguments or typing.get_origin(wanted) is typing.Literal:
         return wanted
@@ -98,20 +100,26 @@ def _readable(wanted: Any) -> Any:
 
 def _generic(wanted: Any) -> Any:
     origin = typing.get_origin(wanted)
-    return typing.Union if origin is types.UnionType else typing.Annotated if origin is None else origin
+    return typing.Union if origin is types.UnionType else origin
 
 
-def _typed_dict_of(kind: type) -> Any:
+def _shape_of_attrs(kind: type) -> Any:
     from pydantic import AfterValidator
-    from typing_extensions import TypedDict  # pydantic brings it, and reads only this one before Python 3.12
 
-    hints = typing.get_type_hints(kind, include_extras=True)
-    fields = {
-        field.alias: _readable(hints.get(field.name, Any))
-        if field.default is attrs.NOTHING
-        else typing.NotRequired[_readable(hints.get(field.name, Any))]
-        for field in attrs.fields(kind)
-        if field.init
+    fields = [field for field in attrs.fields(kind) if field.init]
+    names = {field.name: field.alias for field in fields}
+    optional = {field.alias for field in fields if field.default is not attrs.NOTHING}
+    return typing.Annotated[_typed_dict(kind, optional, names), AfterValidator(lambda values: kind(**values))]
+
+
+def _typed_dict(kind: Any, optional: Collection[str], names: Mapping[str, str] | None = None) -> Any:
+    from typing import NotRequired  # pydantic brings it
+
+    from typing_extensions import TypedDict
+
+    hints = typing.get_type_hints(kind, include_extras=names is not None)
+    readable = {
+        (names or {}).get(name, name): _readable(hint) for name, hint in hints.items() if not names or name in names
     }
-    shape = TypedDict(kind.__name__, fields)  # type: ignore[misc]  # made at run time
-    return typing.Annotated[shape, AfterValidator(lambda values: kind(**values))]
+    fields = {name: NotRequired[hint] if name in optional else hint for name, hint in readable.items()}
+    return TypedDict(kind.__name__, fields)  # type: ignore[operator]  # made at run time
