@@ -105,9 +105,9 @@ class _History:
             raise RunConsumed("another send of this Conversation is still running; finish or close it first")
         self._running = run
 
-    def commit(self, turns: tuple[Message, ...]) -> None:
+    def commit(self, run: Run, turns: tuple[Message, ...]) -> None:
         """Remember the turns of a run whose answer the caller has had; an answer without any part is not a turn."""
-        self.messages += tuple(turn for turn in turns if turn.role != "assistant" or turn.parts)
+        self.messages += tuple(turn for turn in (*turns, run.reply.message) if turn.role != "assistant" or turn.parts)
 
     def release(self, run: Run) -> None:
         """Note that the caller has left a run, at its end or before."""

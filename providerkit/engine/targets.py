@@ -31,7 +31,7 @@ class Secrets:
     def add(self, endpoint: Endpoint) -> None:
         """Add what an endpoint holds."""
         key = () if endpoint.api_key is None else (endpoint.api_key.reveal(),)
-        self._texts = (*self._texts, *key, *secrets_in(endpoint.headers))
+        self._texts = tuple(dict.fromkeys((*self._texts, *key, *secrets_in(endpoint.headers))))
 
     def mask(self, text: str) -> str:
         """Put *** in place of every secret in a text that somebody else wrote, and cut it if it is too long to read."""
