@@ -108,3 +108,18 @@ class Through:
     @hookimpl
     def observe(self):
         return None
+
+
+def test_body_fields_are_checked_and_can_not_be_changed(client):
+    extra = {"top_k": 5}
+
+    class Taking(Parrot):
+        @hookimpl
+        def describe(self):
+            return providerkit.ProviderInfo("taking", default_base_url="https://taking.example", supports=["extra"])
+
+    kept = bound(client, provider=Taking, extra=extra).first.extra
+    extra["top_k"] = 6
+    assert dict(kept) == {"top_k": 5}
+    with pytest.raises(InvalidOption, match="expected a mapping of body fields"):
+        client.provider(Taking).embed("hi", extra=["top_k"])
