@@ -17,6 +17,7 @@ from .engine.plan import (
     EmbedOptions,
     ModelsOptions,
     Plan,
+    Plans,
     ProviderEmbedOptions,
     ProviderOptions,
     RunOptions,
@@ -68,6 +69,7 @@ class Client:
             health=Health(),
             connections=Connections(limits),
             tokens=Tokens(),
+            plans=Plans(),
         )
 
     @overload
@@ -107,7 +109,7 @@ class Client:
         ProviderError, TransportError and StreamError, too.
         """
         check_known(options, RunOptions, "run")
-        plan = Plan(self._settings, options)
+        plan = self._settings.plans.find(self._settings, options)
         return Conversation(plan) if messages is None else Run(plan, parse_messages(messages))
 
     def embed(self, texts: str | Iterable[str], **options: Unpack[EmbedOptions]) -> Lookup[Embeddings]:
@@ -117,7 +119,7 @@ class Client:
         happens if that fails; `extra` holds further body fields.
         """
         check_known(options, EmbedOptions, "embed")
-        return EmbedLookup(Plan(self._settings, options), parse_texts(texts))
+        return EmbedLookup(self._settings.plans.find(self._settings, options), parse_texts(texts))
 
     def provider(self, name: str | object) -> Provider:
         """Load a provider by its installed name, or take a plugin object.
@@ -198,7 +200,7 @@ class Provider:
         if "provider" in options:
             raise TypeError(f"{function}() of a Provider asks that provider; leave out provider=")
         check_known(options, kind, function)
-        return Plan(self._settings, {**options, "provider": self._plugin})
+        return self._settings.plans.find(self._settings, {**options, "provider": self._plugin})
 
 
 _default = Client()

@@ -106,9 +106,11 @@ class _History:
             raise RunConsumed("another send of this Conversation is still running; finish or close it first")
         self._running = run
 
-    def commit(self, turns: tuple[Message, ...]) -> None:
+    def commit(self, run: Run, turns: tuple[Message, ...]) -> None:
         """Remember the turns of a run whose answer the caller has had; an answer that says nothing is not a turn."""
-        self.messages += tuple(turn for turn in turns if turn.role != "assistant" or _says_something(turn))
+        self.messages += tuple(
+            turn for turn in (*turns, run.reply.message) if turn.role != "assistant" or _says_something(turn)
+        )
 
     def release(self, run: Run) -> None:
         """Note that the caller has left a run, at its end or before."""

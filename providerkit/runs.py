@@ -38,8 +38,8 @@ class Turns(Protocol):
         """Note that a run has started; raises RunConsumed if it can't."""
         ...
 
-    def commit(self, turns: tuple[Message, ...]) -> None:
-        """Take in the turns of a run whose answer the caller has had."""
+    def commit(self, run: Run, turns: tuple[Message, ...]) -> None:
+        """Take in the turns of a run whose answer the caller has had, and its answer."""
         ...
 
     def release(self, run: Run) -> None:
@@ -57,7 +57,7 @@ class NoTurns:
     def begin(self, run: Run) -> None:
         """Let every run start."""
 
-    def commit(self, turns: tuple[Message, ...]) -> None:
+    def commit(self, run: Run, turns: tuple[Message, ...]) -> None:
         """Forget the turns."""
 
     def release(self, run: Run) -> None:
@@ -90,7 +90,7 @@ class Run:
         self._blocking: blocking.Iteration[list[Event]] | None = None
         self._transcript = Transcript()
         self._bound = plan.bind()
-        self._question = plan.ask(self._history(), messages)
+        self._question = plan.ask(self._bound, self._history(), messages)
 
     @property
     def reply(self) -> Reply:
@@ -206,7 +206,7 @@ class Run:
         bound, history = self._plan.bind(), self._history()
         if bound is not self._bound or history != self._question.messages:
             self._bound = bound
-            self._question = self._plan.ask(history, self._messages)
+            self._question = self._plan.ask(bound, history, self._messages)
 
     async def _collect(self, loop: ToolLoop) -> Reply:
         try:
@@ -220,10 +220,9 @@ class Run:
 
     def _commit(self, loop: ToolLoop) -> None:
         """Note that the caller has had all of it; raises StreamMalformed if it is not of the type asked for."""
-        reply = self.reply
-        if self._plan.typed is not None and not reply.tool_calls:
+        if self._plan.typed is not None and not (reply := self.reply).tool_calls:
             self._transcript.parsed = self._parsed(loop, reply.text)
-        self._turns.commit((*self._messages, *loop.turns, reply.message))
+        self._turns.commit(self, (*self._messages, *loop.turns))
 
     def _parsed(self, loop: ToolLoop, text: str) -> Any:
         assert self._plan.typed is not None  # its caller has seen it

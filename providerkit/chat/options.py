@@ -22,7 +22,8 @@ TOOL_CHOICES = ("auto", "none", "required")
 EFFORTS = ("none", "low", "medium", "high")
 
 
-def _frozen_mapping(mapping: Mapping[str, Any] | None) -> Mapping[str, Any]:
+def freeze_extra(mapping: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return body fields as a mapping that nobody can change; raises InvalidOption for what is not a mapping."""
     if mapping is None:
         return _NOTHING
     if not isinstance(mapping, Mapping):
@@ -72,7 +73,7 @@ class Chat:
     max_tokens: int | None = _option()
     stop: tuple[str, ...] = _option((), as_tuple)
     seed: int | None = _option()
-    extra: Mapping[str, Any] = _option(None, _frozen_mapping)
+    extra: Mapping[str, Any] = _option(None, freeze_extra)
 
     def __attrs_post_init__(self) -> None:  # most are not given, and a validator for each is asked nonetheless
         for option, kinds in _KINDS.items():
@@ -111,6 +112,13 @@ class Chat:
         """Return how to make it again, for copies and pickles: a read-only view of a dict has neither."""
         return _remake, (type(self), {**attrs.asdict(self, recurse=False), "extra": dict(self.extra)})
 
+    def with_messages(self, messages: tuple[Message, ...], extra: Mapping[str, Any]) -> Chat:
+        """Return the same chat with other messages and body fields; what was checked is not checked again."""
+        chat = object.__new__(Chat)
+        fields: Any = self.__getstate__()
+        chat.__setstate__({**fields, "messages": messages, "extra": extra})  # type: ignore[attr-defined]  # by attrs
+        return chat
+
     @property
     def system_texts(self) -> tuple[str, ...]:
         """Return every system text: the option's first, then those of the messages."""
@@ -129,7 +137,7 @@ class Chat:
         ['system', 'seed']
         """
         turns = self.turns
-        if self.system_texts:
+        if self.system is not None or len(turns) < len(self.messages):
             yield "system"
         for option in OPTIONS[1:]:
             if getattr(self, option) not in (None, (), {}):
@@ -140,9 +148,8 @@ class Chat:
             yield "prefill"
         if any(message.tool_calls or message.role == "tool" for message in turns):
             yield "tools"
-        kinds = {
-            type(part) for message in self.messages if not isinstance(message.content, str) for part in message.content
-        }
+        contents = [message.content for message in self.messages if not isinstance(message.content, str)]
+        kinds = {type(part) for content in contents for part in content}
         for kind, feature in _FEATURES_OF_PARTS.items():
             if kind in kinds:
                 yield feature

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 import weakref
 from collections.abc import Iterator
@@ -153,12 +154,15 @@ def response_class() -> type[ClientResponse]:
     return WatchedResponse
 
 
+_BLANK_LINE = re.compile(rb"(?:\A|\n)\r?\n")  # at the start, if the line before came in another packet
+
+
 class _HeadFirst:
     """A parser of HTTP that hands on the head, whatever comes behind it in the same packet.
 
     aiohttp's own reads all that has come, and when it fails, it drops the head, and with
     it the status, or a whole answer that has garbage behind it. This one stands in for it
-    until the head is complete, and takes it line by line. A fault in what follows is
+    until the head is complete, and takes no more than a head at once. A fault in what follows is
     raised on the next turn of the loop, as if it had come in another packet.
     """
 
@@ -174,17 +178,17 @@ class _HeadFirst:
             self._protocol._parser = self._parser
             raise self._failure
         found: list[Any] = []
-        start = 0
-        while start < len(data):
-            end = data.find(b"\n", start) + 1 or len(data)
-            messages, upgraded, tail = self._parser.feed_data(data[start:end])
+        while data:
+            blank = _BLANK_LINE.search(data)  # a head can't end before it
+            end = blank.end() if blank else len(data)
+            messages, upgraded, tail = self._parser.feed_data(data[:end])
+            data = data[end:]
             found += messages
-            start = end
             if upgraded:
-                return found, True, tail + data[end:]
+                return found, True, tail + data
             if any(message.code >= 200 for message, _ in messages):
                 self._protocol._parser = self._parser
-                return found + self._feed_body(data[end:]), False, b""
+                return found + self._feed_body(data), False, b""
         return found, False, b""
 
     def _feed_body(self, data: bytes) -> list[Any]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from .policy import Alarm, Clock, Timeouts, Waiting, timed_out
+
+T = TypeVar("T")
 
 _present: ContextVar[Watch | None] = ContextVar("providerkit_watch", default=None)
 
@@ -100,12 +102,11 @@ class Watch:
             self._timer.cancel()
             self._timer = None
 
-    @contextmanager
-    def present(self) -> Iterator[None]:
-        """Be the watch that `pause_clocks` finds: while a request is sent, which extensions may hold up."""
+    async def send(self, sending: AbstractAsyncContextManager[T]) -> T:
+        """Enter the sending of a request, which extensions may hold up: `pause_clocks` finds this watch."""
         token = _present.set(self)
         try:
-            yield
+            return await sending.__aenter__()
         finally:
             _present.reset(token)
 

@@ -141,8 +141,7 @@ class Exchange:
         assert request is not None  # _begin has made it
         self._observers.tell("attempt", self._target.route, request)
         sending = self._state.transport.send(request)
-        with watch.present():
-            response = await sending.__aenter__()
+        response = await watch.send(sending)
         self._sending = sending
         self._collector.source = response.source
         request_id = response.head.request_id

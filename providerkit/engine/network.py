@@ -113,6 +113,9 @@ class NetworkTransport:
         self._proxy = proxy
         self._proxy_address, self._proxy_headers = split_credentials(None if is_socks(proxy) else proxy)
         self._connector = connector
+        self._timeout = aiohttp.ClientTimeout(
+            total=None, connect=connect, sock_connect=NO_LIMIT if is_socks(proxy) else None
+        )
 
     def send(self, request: Request) -> _Sending:
         """Give the response as soon as its head is there; leaving closes what is unread."""
@@ -129,8 +132,6 @@ class NetworkTransport:
         return make_session(self._connector, owned=False)
 
     async def _request(self, session: ClientSession, request: Request) -> ClientResponse:
-        import aiohttp
-
         failure: ProviderKitError
         # Over TLS the proxy is asked to connect, by a request of its own.
         is_tunnelled = request.url.lower().startswith("https:")
@@ -144,9 +145,7 @@ class NetworkTransport:
                 proxy=self._proxy_address,
                 proxy_headers=(self._proxy_headers or None) if is_tunnelled else None,
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(
-                    total=None, connect=self._connect, sock_connect=NO_LIMIT if is_socks(self._proxy) else None
-                ),
+                timeout=self._timeout,
             )
         except asyncio.CancelledError as cancelled:
             if not session.closed or is_cancelled():

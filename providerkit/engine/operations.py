@@ -94,7 +94,7 @@ class ChatOperation:
         if chat is None:
             keeps = "provider_data" in target.supports
             messages = own_messages(self.messages, target.info.name, keeps=keeps)
-            chat = self._chats[target] = attrs.evolve(self._options, messages=messages, extra=target.extra or {})
+            chat = self._chats[target] = self._options.with_messages(messages, target.extra)
         return chat
 
     def check(self, target: Target) -> None:
@@ -228,7 +228,7 @@ class EmbedOperation:
 
     def build_request(self, target: Target) -> Request:
         """Return the request."""
-        return target.hooks.build_embed_request(self._texts, target.model, target.endpoint, target.extra or {})
+        return target.hooks.build_embed_request(self._texts, target.model, target.endpoint, target.extra)
 
     def decoder(self, target: Target, head: ResponseHead) -> Decoder:
         """Return a fresh decoder for the answer."""

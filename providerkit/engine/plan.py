@@ -6,6 +6,7 @@ resolves its routes, and resolves nothing twice.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar
 
@@ -25,10 +26,10 @@ from ..errors import (
     UnknownProvider,
     short_repr,
 )
-from ..plugins.assembly import assemble
+from ..plugins.assembly import assemble, is_passing
 from ..plugins.discovery import NONE_INSTALLED, PROVIDERS, nearest, providers
 from ..plugins.keys import find_key
-from ..plugins.loading import active_extensions, find_provider
+from ..plugins.loading import active_extensions, find_provider, is_loaded
 from ..plugins.plugin import Plugin
 from ..wire.headers import Headers
 from ..wire.secrets import shown_url
@@ -166,6 +167,7 @@ class Settings:
     health: Health
     connections: Connections
     tokens: Tokens
+    plans: Plans
 
 
 @attrs.frozen(eq=False)
@@ -216,7 +218,7 @@ class Plan:
         self.rounds = _checked_rounds(given("rounds"))
         self._proxy = parse_proxy(given("proxy"))
         self._routes = tuple(_routes(self._options))
-        self._bound: Bound | None = None
+        self._bound: Callable[[], Bound | None] = lambda: None  # weakly, if it holds an object that was passed
         asked: dict[str, Any] = {name: given(name) for name in OPTIONS if name != "extra" and given(name) is not None}
         self.typed = TypedAnswer(asked["response_format"]) if is_type(asked.get("response_format")) else None
         if self.typed is not None:
@@ -233,6 +235,11 @@ class Plan:
         """Return a plan with these options in place of its own; it is the same plan if there are none."""
         return type(self)(self._settings, {**self._options, **options}) if options else self
 
+    @property
+    def is_current(self) -> bool:
+        """Return whether the providers that it names are still those that are loaded."""
+        return all(is_loaded(plugin) for plugin, _ in self._routes)
+
     def bind(self) -> Bound:
         """Resolve the routes, with the extensions that are active now, or return what was resolved before.
 
@@ -242,23 +249,24 @@ class Plan:
             raise ConfigurationError("this Client is closed; make a new one")
         named = self._options.get("extensions")
         extensions = active_extensions(self._settings.extensions if named is None else named)
-        if self._bound is None or self._bound.extensions != extensions or self._has_other_keys(self._bound):
-            self._bound = self._resolve(extensions)
-        return self._bound
+        bound = self._bound()
+        if bound is None or bound.extensions != extensions or self._has_other_keys(bound):
+            bound = self._resolve(extensions)
+            self._bound = weakref.ref(bound) if any(map(is_passing, extensions)) else lambda: bound
+        return bound
 
     def _has_other_keys(self, bound: Bound) -> bool:
         """Return whether a key of the environment or the keyring is another one by now."""
         return any(
-            find_key(target.info, route.api_key) != target.endpoint.api_key
+            route.api_key is None and find_key(target.info) != target.endpoint.api_key
             for target, (_, route) in zip(bound.targets, self._routes, strict=True)
         )
 
-    def ask(self, messages: tuple[Message, ...], new: tuple[Message, ...]) -> ChatOperation:
+    def ask(self, bound: Bound, messages: tuple[Message, ...], new: tuple[Message, ...]) -> ChatOperation:
         """Return the question for the next turn of a chat, of whose messages `new` are the caller's.
 
         Raises UnsupportedFeature if a route can't serve it.
         """
-        bound = self.bind()
         _check_addressees(new, bound.targets)
         operation = ChatOperation(self.chat, messages)
         bound.check(operation)
@@ -297,6 +305,49 @@ class Plan:
             restarts=self._restarts,
             secrets=secrets,
         )
+
+
+MAX_PLANS = 256
+_CONSTANTS = frozenset({str, int, float, bool, type(None)})  # what is equal and of the same type says the same
+_FROZEN = (type, Plugin, Timeouts, Retry)  # an object of these never changes, but equal ones may differ
+
+
+class Plans:
+    """The plans of a Client: calls with the same options share one, whose options are checked and routes resolved.
+
+    Options that hold something that may change, such as a list or a mapping, are read for
+    each call. A plan keeps its options, so the id of an object that it is known by stays
+    that object's.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], Plan] = {}
+
+    def find(self, settings: Settings, options: Mapping[str, Any]) -> Plan:
+        """Return the plan of these options; raises what making a Plan raises."""
+        key = _key_of(options)
+        if key is None:
+            return Plan(settings, options)
+        plan = self._known.get(key)
+        if plan is None or not plan.is_current:
+            if len(self._known) >= MAX_PLANS:
+                self._known.clear()
+            plan = self._known[key] = Plan(settings, options)
+        return plan
+
+
+def _key_of(options: Mapping[str, Any]) -> tuple[object, ...] | None:
+    """Return what tells options from others; None if an option holds something that may change."""
+    key: list[object] = []
+    for name, value in options.items():
+        kind = type(value)
+        if kind in _CONSTANTS:
+            key += name, kind, value
+        elif isinstance(value, _FROZEN):
+            key += name, kind, id(value)
+        else:
+            return None
+    return tuple(key)
 
 
 def _check_addressees(messages: tuple[Message, ...], targets: tuple[Target, ...]) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
 
 from ..chat.models import Model, ProviderInfo
+from ..chat.options import freeze_extra
 from ..errors import Argument, InvalidOption, ProviderKitError
 from ..plugins.hooks import Hooks
 from ..plugins.keys import find_key
@@ -31,7 +32,7 @@ class Secrets:
     def add(self, endpoint: Endpoint) -> None:
         """Add what an endpoint holds."""
         key = () if endpoint.api_key is None else (endpoint.api_key.reveal(),)
-        self._texts = (*self._texts, *key, *secrets_in(endpoint.headers))
+        self._texts = tuple(dict.fromkeys((*self._texts, *key, *secrets_in(endpoint.headers))))
 
     def mask(self, text: str) -> str:
         """Put *** in place of every secret in a text that somebody else wrote, and cut it if it is too long to read."""
@@ -60,7 +61,7 @@ class Target:
     hooks: Hooks
     model: Model
     endpoint: Endpoint
-    extra: Mapping[str, Any] | None
+    extra: Mapping[str, Any]
     secrets: Secrets = attrs.field(repr=False)
 
     @property
@@ -68,22 +69,22 @@ class Target:
         """Return what the provider says of itself."""
         return self.hooks.info
 
-    @property
+    @cached_property
     def supports(self) -> frozenset[str]:
         """Return what can be served: the model's word wins over the provider's."""
         return self.info.supports if self.model.supports is None else self.model.supports
 
-    @property
+    @cached_property
     def route(self) -> str:
         """Return provider and model, as in "koala/gpt-4o"."""
         return f"{self.info.name}/{self.model.name}"
 
-    @property
+    @cached_property
     def host(self) -> str:
         """Return the host that is called."""
         return urlsplit(self.endpoint.base_url).netloc
 
-    @property
+    @cached_property
     def place(self) -> str:
         """Return the route and where it is called: what can be down."""
         return f"{self.route} at {self.endpoint.base_url}"
@@ -113,7 +114,7 @@ def resolve_target(
     except ProviderKitError as error:
         error.redact(secrets.mask)
         raise
-    return Target(hooks, resolved, endpoint, extra, secrets)
+    return Target(hooks, resolved, endpoint, freeze_extra(extra), secrets)
 
 
 def with_token(target: Target, token: Secret) -> Target:

@@ -31,7 +31,7 @@ def assemble(provider: Plugin, extensions: tuple[Plugin, ...] = ()) -> Hooks:
     Raises PluginError, naming the plugin and its distribution, for everything that a
     plugin must not do (see the checks below).
     """
-    if any(map(_is_passing, extensions)):
+    if any(map(is_passing, extensions)):
         key = (provider._key(), *(item._key() for item in extensions))
         hooks = _bound.get(key) or Hooks(_bound_relay(provider, extensions), provider, extensions)
         _bound[key] = hooks
@@ -64,7 +64,7 @@ def _registered(provider: Plugin, extensions: tuple[Plugin, ...]) -> pluggy.Plug
     return manager
 
 
-def _is_passing(extension: Plugin) -> bool:
+def is_passing(extension: Plugin) -> bool:
     """Return whether an extension is an object that was passed, maybe for this call, with the hooks of its class."""
     implementation = extension.implementation
     if extension.distribution is not None or isinstance(implementation, ModuleType):
@@ -97,7 +97,7 @@ _bound: WeakValueDictionary[tuple[object, ...], Hooks] = WeakValueDictionary()  
 
 def _bound_relay(provider: Plugin, extensions: tuple[Plugin, ...]) -> Any:
     """Assemble once for each class of extension, and put the objects of this call in, which are not kept."""
-    key = (provider, *((type(item.implementation), item.name) if _is_passing(item) else item for item in extensions))
+    key = (provider, *((type(item.implementation), item.name) if is_passing(item) else item for item in extensions))
     found = _relays.get(key)
     if found is None:
         if len(_relays) >= MAX_RELAYS:
@@ -110,7 +110,7 @@ def _bound_relay(provider: Plugin, extensions: tuple[Plugin, ...]) -> Any:
 
 
 def _slots_of(manager: pluggy.PluginManager, extensions: tuple[Plugin, ...]) -> dict[str, tuple[Any, list[_Slot]]]:
-    passing = {id(item.implementation): place for place, item in enumerate(extensions) if _is_passing(item)}
+    passing = {id(item.implementation): place for place, item in enumerate(extensions) if is_passing(item)}
 
     def slot_of(impl: Any) -> _Slot:
         place = passing.get(id(impl.plugin))

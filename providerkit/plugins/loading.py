@@ -58,6 +58,11 @@ def load(group: str, name: str) -> Plugin:
     return _loaded[group, name]
 
 
+def is_loaded(provider: Plugin) -> bool:
+    """Return whether a provider is the one that is loaded by its name, or was passed and has no name of that kind."""
+    return provider.distribution is None or _loaded.get((PROVIDERS, provider.name)) is provider
+
+
 def _unknown(group: str, name: str) -> ProviderKitError:
     names = tuple(installed(group))
     what, error = ("provider", UnknownProvider) if group == PROVIDERS else ("extension", UnknownExtension)
