@@ -18,9 +18,9 @@ from providerkit.engine.policy import (
     Health,
     Remedy,
     Waiting,
+    is_route_failure,
     remedy,
     retry_after,
-    is_route_failure,
     timed_out,
 )
 

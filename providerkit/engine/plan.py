@@ -7,7 +7,7 @@ resolves its routes, and resolves nothing twice.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar
+from typing import Any, Self, TypedDict, TypeVar
 
 import attrs
 
@@ -32,15 +32,12 @@ from ..plugins.loading import active_extensions, find_provider
 from ..plugins.plugin import Plugin
 from ..wire.headers import Headers
 from ..wire.secrets import shown_url
-from .network import Connections, NetworkTransport
+from .network import Connections, Connector, NetworkTransport
 from .operations import ChatOperation, Operation
 from .policy import Clock, Health, Limits, Retry, Timeouts
 from .proxies import parse_proxy
 from .targets import Secrets, Target, resolve_target
 from .tokens import Tokens
-
-if TYPE_CHECKING:
-    from aiohttp import BaseConnector
 
 T = TypeVar("T")
 
@@ -54,7 +51,7 @@ class EndpointOptions(TypedDict, total=False):
     base_url: str | None
     headers: Mapping[str, str] | None
     proxy: str | None
-    connector: BaseConnector | None
+    connector: Connector | None
     timeouts: Timeouts | None
     extensions: Iterable[str | object] | None
 
