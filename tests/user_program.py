@@ -223,14 +223,14 @@ def remedy(error: providerkit.ProviderKitError) -> str:  # noqa: C901 - a case f
 # A provider
 
 
-def reads(value: Any, event: str | None) -> list[Event]:
+def reads(value: bytes, event: str | None) -> list[Event]:
     """Return the events in one record of the wire."""
     if event == "error":
-        raise providerkit.ServerError(str(value), status=None)
-    return [providerkit.TextDelta(str(value)), providerkit.Answered(model="small")]
+        raise providerkit.ServerError(value.decode(), status=None)
+    return [providerkit.TextDelta(str(providerkit.loads(value))), providerkit.Answered(model="small")]
 
 
-def reads_alone(value: Any) -> list[Event]:
+def reads_alone(value: bytes) -> list[Event]:
     """Return the events in one record that stands alone."""
     return reads(value, None)
 
