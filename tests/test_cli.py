@@ -114,7 +114,7 @@ async def test_python_does_not_complain_of_it_again_at_its_exit(unwritable, argu
         (["run", "-p", "koal", "hi"], "; did you mean 'koala'?"),
         (["run", "-p", "koala", ""], 'There is no PROMPT; try: providerkit run -p koala --sandbox "Hello".'),
         (["run", "-p", "koala", "--base-url", "koala.sh", "hi"], "--base-url is 'koala.sh'; it must look like"),
-        (["providers", "--supports", "tmperature"], "'tmperature' is not one of 'extra', 'history'"),
+        (["providers", "--supports", "tmperature"], "'tmperature' is not one of 'extra', 'files', 'history'"),
         (["keys", "zzz"], "No such command 'zzz'. See: providerkit keys --help"),
         (["keys", "set"], "Missing argument 'NAME'. See: providerkit keys set --help"),
         (["sandbox"], "Missing argument 'NAME'. See: providerkit sandbox --help"),
@@ -248,7 +248,7 @@ def completions(monkeypatch, *words):
         (("keys", "set", "k"), ["koala"]),
         (("models", "-p", "zz"), []),
         (("nonsense", "x"), []),
-        (("providers", "--supports", "t"), ["temperature", "tools", "top_p"]),
+        (("providers", "--supports", "t"), ["temperature", "tool_choice", "tools", "top_p"]),
     ],
     ids=str,
 )

@@ -1,118 +1,29 @@
-"""What programs read is JSON, whatever a provider or a plugin has sent."""
+"""What programs read of the command line is JSON on one line, whatever a provider or a plugin has sent."""
 
 import io
 import json
 import sys
 
-import attrs
-import orjson
 import pytest
 from commands import call
-from cuts import unhurried
-from hypothesis import given, strategies as st
 from parrots import Parrot
+from test_json_form import CASES, Mute, circular, each_case
 
 import providerkit
 from providerkit import EventStream, Finish, hookimpl
+from providerkit.chat.json_form import plain_event
 from providerkit.cli import json_form
 from providerkit.cli.terminal import clean
 
 
-def nested(depth, inner=1):
-    value = inner
-    for _ in range(depth):
-        value = [value]
-    return value
-
-
-def circular():
-    value = {"a": 1}
-    value["itself"] = [value]
-    return value
-
-
-class Mute:
-    def __str__(self):
-        raise RuntimeError("no words")
-
-
-CASES = {
-    "inf": (float("inf"), None),
-    "-inf": (float("-inf"), None),
-    "nan": ([float("nan")], [None]),
-    "a float": (1e300, 1e300),
-    "an integer": (2**70, 2**70),
-    "a huge integer": (16**5000, "0x1" + "0" * 5000),
-    "half a pair": ("a\ud83dz", "a\ufffdz"),
-    "a pair": ("\ud83d\udc28", "🐨"),
-    "half a pair as a key": ({"\udc28": 1}, {"\ufffd": 1}),
-    "bytes": (b"caf\xc3\xa9 \xff", "café \ufffd"),
-    "a bytearray": (bytearray(b"a"), "a"),
-    "other keys": (
-        {1: 1, None: 2, False: 3, 1.5: 4, (1, 2): 5},
-        {"1": 1, "null": 2, "false": 3, "1.5": 4, "(1, 2)": 5},
-    ),
-    "a set": ({1}, "{1}"),
-    "an exception": (ValueError("oh"), "oh"),
-    "an error": (providerkit.NotFound("gone", status=404), {"type": "NotFound", "message": "404: gone", "status": 404}),
-    "a value": (providerkit.ToolCall("i", "n", "{}"), {"id": "i", "name": "n", "arguments": "{}"}),
-    "a secret": (providerkit.Secret("sk-1"), str(providerkit.Secret("sk-1"))),
-    "empty": ([{}, [], ""], [{}, [], ""]),
-    "deep": (nested(500), nested(500)),
-    "too deep": (nested(json_form.MAX_DEPTH + 3), nested(json_form.MAX_DEPTH, "[[[1]]]")),
-    "twice": ([[1]] * 2, [[1], [1]]),
-    "ends of lines": ("\x85\u2028\u2029\x0b\x0c", "\x85\u2028\u2029\x0b\x0c"),
-    "control": ("\x9d0;title\x9c\x7f\u202e", "\x9d0;title\x9c\x7f\u202e"),
-}
-
-
-@pytest.mark.parametrize(("value", "read"), CASES.values(), ids=CASES)
+@each_case
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
-def test_every_value_has_a_form_in_json(value, read, encoding):
+def test_every_value_is_one_line_that_a_terminal_and_an_encoding_take(value, read, encoding):
     text = json_form.dumps(value, encoding)
     assert json.loads(text) == read
     assert text.splitlines() == [text]
     assert clean(text) == text
     assert text.encode(encoding).decode(encoding) == text
-
-
-def test_what_holds_itself_is_text_within():
-    read = json.loads(json_form.dumps(circular()))
-    assert (read["a"], type(read["itself"][0])) == (1, str)
-
-
-def test_what_has_no_words_is_named_by_its_type():
-    assert "Mute object" in json.loads(json_form.dumps(Mute()))
-
-
-def test_depth_has_no_end():
-    assert json.loads(json_form.dumps(nested(100_000)))
-    value = loop = []
-    for _ in range(2000):
-        loop.append([])
-        loop = loop[0]
-    loop.append(value)
-    assert json.loads(json_form.dumps(value))
-
-
-ANYTHING = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.binary()
-    | st.text(st.characters(codec=None) | st.sampled_from("\ud800\udfff")),
-    lambda values: st.lists(values) | st.dictionaries(st.text() | st.integers() | st.none(), values),
-)
-
-
-@unhurried
-@given(ANYTHING)
-def test_anything_is_one_line_that_other_readers_take(value):
-    text = json_form.dumps(value, "utf-8")
-    json.loads(text, parse_constant=pytest.fail)
-    orjson.loads(text)
-    assert text.splitlines() == [text]
 
 
 class Odd(Parrot):
@@ -152,7 +63,15 @@ def test_json_fits_an_output_that_is_not_utf8(monkeypatch):
 
 
 def test_an_event_of_a_tool_has_the_fields_of_its_call():
-    call_of_tool = providerkit.ToolCall("i", "n", "{}")
-    event = json_form.of_event(providerkit.ToolResult(call_of_tool, "done"))
-    read = {"type": "tool_result", "call": attrs.asdict(call_of_tool), "content": "done", "failed": False}
+    event = plain_event(providerkit.ToolResult(providerkit.ToolCall("i", "n", "{}"), "done"))
+    call_read = {"type": "tool_call", "id": "i", "name": "n", "arguments": "{}"}
+    read = {"type": "tool_result", "call": call_read, "content": "done", "failed": False}
     assert json.loads(json_form.dumps(event)) == read
+
+
+def test_the_errors_of_attempts_speak_of_options():
+    error = providerkit.TimedOut("slow", clock="idle")
+    reply = providerkit.Reply(attempts=(providerkit.Attempt("koala/x", error, 1.0, None),))
+    read = json.loads(json_form.dumps(json_form.of_reply(reply, error)))
+    assert read["error"]["message"] == read["attempts"][0]["error"]["message"]
+    assert read["error"]["message"].endswith("--timeout SECONDS")

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import inspect
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import sys
 from types import SimpleNamespace
 
 import attrs
+import click
 import pytest
 from commands import call, finished, interrupt, said, start
 from loopback import chunked, http, serve
@@ -17,7 +19,7 @@ from yarl import URL
 
 import providerkit
 from providerkit import EventStream, Finish, ProviderInfo, Request, hookimpl
-from providerkit.chat.options import FEATURES, OPTIONS
+from providerkit.chat.options import EFFORTS, FEATURES, OPTIONS
 from providerkit.cli import answers, json_form, options, standard_input, terminal
 from providerkit.cli.main import main
 from providerkit.plugins.discovery import EXTENSIONS
@@ -320,17 +322,46 @@ class Generous(Parrot):
         return Request.json(endpoint.url("/say"), {**given, "extra": dict(chat.extra)})
 
 
+OF_THE_COMMAND_LINE = {"sandbox", "plain", "as_json", "events", "prompt"}
+
+
+@pytest.mark.parametrize("name", ["run", "chat"])
+def test_every_option_of_run_is_on_the_command_line_or_left_out_with_a_reason(name):
+    command = main.get_command(main.make_context("providerkit", []), name)
+    names = {"providers": "provider", "models": "model"}  # those that may be repeated
+    shown = {names.get(parameter.name, parameter.name) for parameter in command.params} - OF_THE_COMMAND_LINE
+    assert shown.isdisjoint(options.LEFT_OUT)
+    assert shown | set(options.LEFT_OUT) == set(inspect.signature(providerkit.run).parameters) - {"messages"}
+    assert all(parameter.help for parameter in command.params if isinstance(parameter, click.Option))
+
+
+def test_the_choices_of_an_option_are_those_of_run():
+    command = main.get_command(main.make_context("providerkit", []), "run")
+    (reasoning,) = (parameter for parameter in command.params if parameter.name == "reasoning")
+    assert (tuple(reasoning.type.choices), reasoning.metavar) == (EFFORTS, "|".join(EFFORTS))
+
+
+def test_an_error_speaks_of_every_option_by_its_name_on_the_command_line():
+    for name in inspect.signature(providerkit.run).parameters:
+        error = providerkit.InvalidOption(providerkit.Argument(name), " is wrong")
+        spoken = name if name in options.LEFT_OUT or name == "messages" else "-"
+        assert options.told(error).startswith(spoken), name
+
+
 def test_options_have_the_names_and_values_of_run(install, mocked):
     install("parrot", Generous)
     mocked.post("http://127.0.0.1:1/say", body='data: "ok"\n\n')
     numbers = ("--temperature", "0.5", "--top-p", "1", "--max-tokens", "9", "--seed", "7", "--stop", "a", "--stop", "b")
     extra = ('list=[1, "x"]', "text=a=b", "number=1.5", "nan=NaN", "empty=", "flag=true")
-    options = [word for pair in extra for word in ("--option", pair)]
+    given = [word for pair in extra for word in ("--option", pair)]
+    schema = {"type": "object"}
+    words = ("--reasoning", "low", "--response-format", json.dumps(schema))
     reach = ("--base-url", "http://127.0.0.1:1", "--header", "X-Team: blue: green", "--header", "x-empty:")
-    assert call("run", "-p", "parrot", *numbers, *options, *reach, "hi") == (0, "ok\n", "")
+    assert call("run", "-p", "parrot", *numbers, *words, *given, *reach, "hi") == (0, "ok\n", "")
     (sent,) = mocked.requests["POST", URL("http://127.0.0.1:1/say")]
     body = json.loads(sent.kwargs["data"])
     assert [body[name] for name in ("temperature", "top_p", "max_tokens", "seed", "stop")] == [0.5, 1, 9, 7, ["a", "b"]]
+    assert (body["reasoning"], body["response_format"]) == ("low", schema)
     extra = {"list": [1, "x"], "text": "a=b", "number": 1.5, "nan": "NaN", "empty": "", "flag": True}
     assert body["extra"] == extra
     headers = sent.kwargs["headers"]
@@ -379,11 +410,14 @@ def test_json_is_one_object_that_holds_all_of_the_reply():
     found = json.loads(output)
     (attempt,) = found.pop("attempts")
     assert attempt.pop("seconds") > 0
+    assert found.pop("parts") == [{"type": "text_part", "text": found["text"]}]
     assert attempt == {"route": "koala/gpt-4o-mini", "error": None, "source": "network"}
     assert found == {
         "text": said("hi é").strip(),
         "reasoning": "",
         "tool_calls": [],
+        "data": [],
+        "parsed": None,
         "finish_reason": "stop",
         "proven": True,
         "usage": None,
@@ -427,7 +461,7 @@ def test_each_event_is_one_line_of_json_with_its_type():
     *deltas, finish = map(json.loads, output.splitlines())
     assert {event["type"] for event in deltas} == {"text_delta"}
     assert "".join(event["text"] for event in deltas) == said("hi").strip()
-    assert finish == {"type": "finish", "reason": "stop", "proven": True}
+    assert finish == {"type": "finish", "reason": "stop", "proven": True, "raw": None}
 
 
 async def test_an_error_is_the_last_event():
@@ -461,11 +495,13 @@ def test_every_event_has_a_form_in_json(install, mocked):
     reasoning, tool_call, data, usage, finish = map(json.loads, output.splitlines())
     assert reasoning == {"type": "reasoning_delta", "text": "hm"}
     assert tool_call == {"type": "tool_call_delta", "index": 0, "id": "id", "name": "name", "arguments": "{}"}
-    assert data == {"type": "provider_data", "value": {"odd": [1]}}
+    assert (data["type"], data["value"], data["keep"]) == ("provider_data", {"odd": [1]}, False)
     assert (usage["type"], usage["input_tokens"], usage["output_tokens"]) == ("usage", 3, None)
     assert finish["reason"] == "length"
     reply = json.loads(call("run", "-p", "parrot", "--json", "hi")[1])
-    assert reply["tool_calls"] == [{"id": "id", "name": "name", "arguments": "{}"}]
+    assert reply["tool_calls"] == [{"type": "tool_call", "id": "id", "name": "name", "arguments": "{}"}]
+    assert reply["parts"] == [{"type": "reasoning_part", "text": "hm"}, *reply["tool_calls"]]
+    assert reply["data"] == [{**data, "provider": "parrot"}]
     assert (reply["usage"]["input_tokens"], reply["reasoning"]) == (3, "hm")
 
 
@@ -594,6 +630,9 @@ async def test_a_comparison_that_is_interrupted_closes_all_and_ends_its_line():
         (["--json", "--events"], "--json and --events are two forms of one answer; choose one."),
         (["--header", "secret-value"], "Invalid value for '--header': a header is given as 'Name: value'."),
         (["--header", ": x"], "a header is given as 'Name: value'."),
+        (["--response-format", "[1]"], "'[1]' is not a JSON object; a schema is one."),
+        (["--response-format", "{"], "'{' is not a JSON object; a schema is one."),
+        (["--reasoning", "much"], "'much' is not one of 'none', 'low', 'medium', 'high'."),
         (["--option", "novalue"], "'novalue' does not look like KEY=VALUE."),
         (["--option", "=1"], "'=1' does not look like KEY=VALUE."),
         (["--timeout", "0"], "Invalid value for '--timeout': 0 is not above 0."),
@@ -652,10 +691,6 @@ def test_an_error_names_its_route_where_there_are_several(capsys):
     answers.EventLines(["a", "b"]).end(1, providerkit.Reply(), providerkit.NotFound("gone", status=404))
     error = {"type": "NotFound", "message": "404: gone", "status": 404}
     assert json.loads(capsys.readouterr().out) == {"type": "error", "error": error, "route": "b"}
-
-
-def test_what_is_no_json_is_shown_as_text():
-    assert json_form.dumps({"of": {1}}) == '{"of": "{1}"}'
 
 
 def test_rich_draws_at_a_terminal(monkeypatch, mocked):

@@ -17,7 +17,6 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from pages import blocks, examples, is_as_told
-from test_floors import FLOORS
 
 import providerkit
 from benchmarks import report, results
@@ -307,14 +306,6 @@ def test_every_event_is_there():
 def texts(drawing, path):
     space = "{http://www.w3.org/2000/svg}"
     return ["".join(found.itertext()) for found in ET.parse(DOCS / drawing).iterfind(path.format(space))]  # noqa: S314 - ours
-
-
-def test_the_house_is_drawn_as_the_floors_are():
-    drawn = {}
-    for floor in set(FLOORS.values()) - {9}:
-        rooms = texts("house.svg", f".//{{0}}g[@id='floor-{floor}']/{{0}}text[@class='name']")
-        drawn |= dict.fromkeys(rooms, floor)
-    assert drawn == {room: floor for room, floor in FLOORS.items() if floor != 9}
 
 
 def test_the_path_is_drawn_through_hooks_that_are_there():

@@ -1,130 +1,92 @@
-"""The architecture of the core, as a test: a module imports only lower floors."""
+"""The architecture of the core, as a test: tests/house.py says what it is."""
 
 import ast
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from house import DRAWING, HEIGHT, ONLY, PURE, ROOF, House, core, draw, is_in
 
 import providerkit
 
-HOUSE = Path(providerkit.__file__).parent
-FLOORS = {
-    "errors": 0,
-    "secrets": 0,
-    "schemas": 0,
-    "messages": 0,
-    "events": 0,
-    "wire": 1,
-    "sse": 1,
-    "jsonlines": 1,
-    "decoders": 2,
-    "discovery": 2,
-    "hookspecs": 2,
-    "policy": 2,
-    "boundary": 3,
-    "threads": 3,
-    "plugins": 3,
-    "transport": 3,
-    "sync": 3,
-    "watch": 3,
-    "keys": 3,
-    "exchange": 4,
-    "calls": 5,
-    "routing": 5,
-    "rounds": 6,
-    "runs": 6,
-    "conversation": 6,
-    "client": 6,
-    "imitation": 6,
-    "compat": 7,
-    "extensions": 7,
-    "testing": 7,
-    "cli": 8,
-    "__init__": 9,
-    "__main__": 9,
-}
-# On one floor, these may know their left neighbour.
-NEIGHBOURS = {
-    ("schemas", "errors"),
-    ("messages", "errors"),
-    ("messages", "schemas"),
-    ("events", "messages"),
-    ("events", "errors"),
-    ("plugins", "boundary"),
-    ("transport", "boundary"),
-    ("transport", "threads"),
-    ("sync", "boundary"),
-    ("sync", "threads"),
-    ("watch", "boundary"),
-    ("runs", "rounds"),
-    ("conversation", "runs"),
-    ("client", "conversation"),
-    ("client", "runs"),
-    ("testing", "extensions"),
-}
-WORLDLY = {"asyncio", "aiohttp", "socket", "time", "random"}
-MODULES = sorted(HOUSE.rglob("*.py"))
+HOUSE = core()
+MODULES = HOUSE.paths
 
 
-def room(path: Path) -> str:
-    return path.relative_to(HOUSE).parts[0].removesuffix(".py")
+def test_every_module_has_its_floor():
+    assert {module.partition(".")[0] for module in MODULES} == {*HEIGHT, *ROOF}
 
 
-def imports(path: Path) -> set[str]:
-    """Name every module that a module imports, relative names resolved, imports for type checking aside."""
-    found = set()
-    package = ["providerkit", *path.relative_to(HOUSE).parts[:-1]]
-    todo = list(ast.parse(path.read_text("utf-8")).body)
-    while todo:
-        node = todo.pop()
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            todo += node.orelse
-        elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else []
-            origin = ".".join([*base, *([node.module] if node.module else [])])
-            found |= {f"{origin}.{alias.name}" for alias in node.names} if origin == "providerkit" else {origin}
-        else:
-            todo += ast.iter_child_nodes(node)
-    return found
+def test_a_module_imports_only_its_own_floor_and_lower_ones():
+    assert HOUSE.upward() == []
 
 
-def rooms_known(path: Path) -> set[str]:
-    inside = {name.split(".")[1] for name in imports(path) if name.startswith("providerkit.")}
-    return {name for name in inside if name in FLOORS} - {room(path)}
+def test_no_imports_go_in_a_circle():
+    assert HOUSE.circles() == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(HOUSE)))
-def test_a_module_imports_only_lower_floors(path):
-    for other in rooms_known(path):
-        assert FLOORS[other] < FLOORS[room(path)] or (room(path), other) in NEIGHBOURS, f"{room(path)} knows {other}"
+def test_values_bytes_and_hooks_know_no_event_loop_no_socket_and_no_clock():
+    assert HOUSE.worldly() == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(HOUSE)))
-def test_floors_0_to_2_know_nothing_of_the_world(path):
-    if FLOORS[room(path)] <= 2:
-        assert WORLDLY.isdisjoint(name.partition(".")[0] for name in imports(path))
+def test_only_the_modules_that_may_import_aiohttp_and_pluggy():
+    assert HOUSE.strangers() == []
 
 
-def test_only_the_transport_and_the_servers_import_aiohttp():
-    sockets = {room(path) for path in MODULES if "aiohttp" in {name.partition(".")[0] for name in imports(path)}}
-    assert sockets - {"testing"} == {"transport", "imitation"}
+def test_no_private_name_is_used_by_another_module():
+    assert HOUSE.private() == []
 
 
-def test_only_hookspecs_and_plugins_touch_pluggy():
-    assert {room(path) for path in MODULES if "pluggy" in imports(path)} == {"hookspecs", "plugins"}
-
-
-def test_no_import_is_relative_to_two_packages_up():
-    """The check above reads relative imports; this shows that it can fail."""
-    assert "errors" in rooms_known(HOUSE / "messages.py")
-    assert "transport" in rooms_known(HOUSE / "exchange.py")
+def test_the_places_of_these_rules_are_there():
+    for place in (*PURE, *(place for places in ONLY.values() for place in places)):
+        assert any(is_in(module, (place,)) for module in MODULES), place
 
 
 def test_no_module_has_a_name_that_says_nothing():
-    assert {"utils.py", "base.py", "common.py", "constants.py", "helpers.py"}.isdisjoint(path.name for path in MODULES)
+    assert {"utils", "base", "common", "constants", "helpers"}.isdisjoint(
+        word for module in MODULES for word in module.split(".")
+    )
+
+
+def test_the_drawing_is_the_one_that_is_made_of_the_house():
+    assert DRAWING.read_text("utf-8") == draw(HOUSE), "to draw it again: python tests/house.py"
+
+
+# The rules above can fail
+
+HOMES = {"Run": "runs", "Chat": "chat.options"}
+FAULTS = [
+    ("upward", "chat/options.py", "from ..runs import Run", [("chat.options", "runs")]),
+    ("upward", "wire/sse.py", "if TYPE_CHECKING:\n    from ..engine import plan", [("wire.sse", "engine.plan")]),
+    ("upward", "wire/sse.py", "def late():\n    from house import Run", [("wire.sse", "runs")]),
+    ("upward", "chat/options.py", "import house\nhouse.Run", [("chat.options", "runs")]),
+    ("upward", "chat/options.py", "import house.runs", [("chat.options", "runs")]),
+    ("upward", "cli/run.py", "import house\nhouse.Run", []),
+    ("circles", "chat/options.py", "from . import tools", [["chat.options", "chat.tools"]]),
+    ("circles", "chat/options.py", "if TYPE_CHECKING:\n    from .tools import Tool", [["chat.options", "chat.tools"]]),
+    ("circles", "chat/tools.py", "from .options import Chat", []),
+    ("worldly", "wire/sse.py", "import socket", [("wire.sse", "socket")]),
+    ("worldly", "chat/tools.py", "def wait():\n    from asyncio import sleep", [("chat.tools", "asyncio")]),
+    ("worldly", "engine/plan.py", "import asyncio", []),
+    ("strangers", "runs.py", "if TYPE_CHECKING:\n    from aiohttp.web import Request", [("runs", "aiohttp")]),
+    ("strangers", "engine/plan.py", "import pluggy", [("engine.plan", "pluggy")]),
+    ("strangers", "sandboxes.py", "from aiohttp import web", []),
+    ("private", "cli/run.py", "from ..chat.options import _hidden", [("cli.run", "_hidden")]),
+    ("private", "cli/run.py", "from ..chat import options\noptions._hidden", [("cli.run", "options._hidden")]),
+    ("private", "cli/run.py", "from other import _hidden\nself._own", []),
+]
+
+
+@pytest.mark.parametrize(("rule", "file", "code", "found"), FAULTS)
+def test_a_house_with_a_fault_is_found_out(tmp_path, rule, file, code, found):
+    root = tmp_path / "house"
+    plan = {"__init__.py", "runs.py", "sandboxes.py", "wire/sse.py", "engine/plan.py", "chat/options.py", "cli/run.py"}
+    for name in plan | {f"{wing}/__init__.py" for wing in ("chat", "wire", "engine", "cli")}:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    (root / "chat" / "tools.py").write_text("from .options import Chat\n")
+    with (root / file).open("a") as module:
+        module.write(f"{code}\n")
+    assert getattr(House(root, HOMES), rule)() == found
 
 
 def constants(path):
@@ -149,8 +111,8 @@ def constants(path):
 def test_the_core_has_learned_no_provider():
     infos = [providerkit.provider(name).info for name in providerkit.providers()]
     hosts = {urlsplit(url).hostname for info in infos for url in (info.url, info.default_base_url) if url}
-    learned = {info.name for info in infos} | {info.api_key_env for info in infos} | hosts
+    learned = {info.name for info in infos} | {name for info in infos for name in info.key_variables} | hosts
     learned -= {None, "127.0.0.1"}  # loopback is nobody's
     assert len(infos) > 10
-    for path in MODULES:
+    for path in MODULES.values():
         assert constants(path).isdisjoint(learned), path

@@ -11,9 +11,10 @@ import attrs
 
 from ..errors import ProviderKitError
 from .events import Answered, Event, Finish, ReasoningDelta, TextDelta, ToolCallDelta, Usage
-from .json_form import plain_error, plain_value
+from .json_form import plain_value
 from .messages import Message, joined_text, message_of
 from .parts import Part, ProviderData, ReasoningPart, TextPart, ToolCall
+from .validators import whole_text
 
 
 @attrs.frozen
@@ -94,17 +95,16 @@ class Reply:
         return message_of("assistant", self.parts)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as values that JSON has.
+        """Return all of it as dicts, lists, strings, numbers, booleans and None.
+
+        Each part and piece of data says its `type` (text_part, tool_call), each error its
+        class. Bytes become base64, and what JSON has no form for becomes text or None.
 
         >>> Reply("Hello", finish_reason="stop").to_dict()["text"]
         'Hello'
         """
         views = {"text": self.text, "reasoning": self.reasoning, "tool_calls": self.tool_calls}
-        fields = attrs.asdict(self, recurse=False)
-        attempts = [
-            {**attrs.asdict(attempt, recurse=False), "error": plain_error(attempt.error)} for attempt in self.attempts
-        ]
-        plain: dict[str, Any] = plain_value({**views, **fields, "attempts": attempts})
+        plain: dict[str, Any] = plain_value({**views, **attrs.asdict(self, recurse=False)})
         return plain
 
     def _repr_markdown_(self) -> str:
@@ -285,10 +285,10 @@ class Transcript:
         calls = [call for _, call in sorted(self._tool_calls.items())]  # by index, in the places where calls began
         for item in reversed(self._order):
             if isinstance(item, _Text):
-                parts.append(TextPart(text[item.start : text_end]))
+                parts.append(TextPart(whole_text(text[item.start : text_end])))
                 text_end = item.start
             elif isinstance(item, _Reasoning):
-                parts.append(ReasoningPart(reasoning[item.start : reasoning_end]))
+                parts.append(ReasoningPart(whole_text(reasoning[item.start : reasoning_end])))
                 reasoning_end = item.start
             elif isinstance(item, _PartialCall):
                 call = calls.pop()

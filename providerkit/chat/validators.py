@@ -12,6 +12,7 @@ from ..errors import Argument, InvalidMessages, InvalidOption, short_repr
 
 
 def checked_text(text: object, what: str) -> str:
+    """Return a text; raises InvalidMessages unless it is a string that can be sent. `what` names it in the error."""
     if not isinstance(text, str):
         raise InvalidMessages(f"{what} is {type(text).__name__}, not a string")
     try:
@@ -21,6 +22,15 @@ def checked_text(text: object, what: str) -> str:
             f"{what} has half a surrogate pair at character {error.start}, which no wire can carry; "
             f"repair it with text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')"
         ) from None
+    return text
+
+
+def whole_text(text: str) -> str:
+    """Return a text that can be sent: with pairs of surrogates joined, and halves of them replaced by U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
 
 
@@ -34,6 +44,7 @@ def as_tuple(value: object) -> tuple[Any, ...]:
 
 
 def check_word(holder: object, attribute: attrs.Attribute[Any], word: object) -> None:
+    """Raise InvalidMessages unless the value of an attribute is None or a string that can be sent."""
     if word is not None:
         checked_text(word, attribute.name)
 

@@ -15,7 +15,8 @@ import click
 import providerkit
 from providerkit import hookimpl
 
-from .json_form import dumps, of_error, of_event, of_reply
+from ..chat.json_form import plain_event
+from .json_form import dumps, of_reply
 from .options import told
 from .terminal import Cleaner, complain, is_terminal, is_watched, say
 
@@ -210,12 +211,12 @@ class EventLines:
 
     def event(self, number: int, event: Event) -> None:
         """Print it."""
-        say(dumps(of_event(event) | self._marks[number]))
+        say(dumps(plain_event(event) | self._marks[number]))
 
     def end(self, number: int, reply: Reply, error: ProviderKitError | None) -> None:
         """Print an error as one more event."""
         if error is not None:
-            say(dumps({"type": "error", "error": of_error(error), **self._marks[number]}))
+            say(dumps({"type": "error", "error": error, **self._marks[number]}))
 
 
 class Whole:

@@ -85,10 +85,9 @@ def _as_option(argument: providerkit.Argument) -> str:
     """Return the option that stands for an argument; one that has none is a matter of Python."""
     from shlex import quote  # only a mistake needs it
 
-    from .run import run  # which has them all
-
-    for option in run.params:
-        if option.name in (argument.name, f"{argument.name}s"):  # -p and -m may be repeated
+    every = add((provider_option(), model_option(), *ASKING, *REACHING, *REPAIRING))(click.Command(None))
+    for option in every.params:
+        if option.name == argument.name:
             if argument.value is None:
                 return option.opts[0]
             value = option.metavar or option.type.name.upper() if argument.value is ... else quote(str(argument.value))
@@ -132,6 +131,13 @@ def _extra(ctx: click.Context, parameter: click.Parameter, pairs: tuple[str, ...
             raise click.BadParameter(f"{pair!r} does not look like KEY=VALUE.", ctx, parameter)
         extra[key] = _json_or_text(value)
     return extra or None
+
+
+def _response_format(ctx: click.Context, parameter: click.Parameter, text: str | None) -> dict[str, Any] | None:
+    schema = None if text is None else _json_or_text(text)
+    if schema is not None and not isinstance(schema, dict):
+        raise click.BadParameter(f"{text!r} is not a JSON object; a schema is one.", ctx, parameter)
+    return schema
 
 
 def _fallback(ctx: click.Context, parameter: click.Parameter, routes: tuple[str, ...]) -> tuple[str, ...]:
@@ -234,6 +240,18 @@ REPAIRING = (
 
 ASKING = (
     click.option("-s", "--system", metavar="TEXT", help="What the model should be told first."),
+    click.option(
+        "--reasoning",
+        metavar="none|low|medium|high",
+        type=click.Choice(("none", "low", "medium", "high")),
+        help="How long the model may think before it answers.",
+    ),
+    click.option(
+        "--response-format",
+        metavar="JSON",
+        callback=_response_format,
+        help="A JSON schema that the answer is to follow, as JSON.",
+    ),
     click.option("--temperature", type=float, help="How freely words are chosen; 0 is not at all."),
     click.option("--top-p", type=float, help="Choose among the likeliest words that make up this share."),
     click.option("--max-tokens", type=int, help="Stop after this many tokens."),
@@ -248,6 +266,18 @@ ASKING = (
         help="A field that only this provider knows; the value is JSON, else text. Repeatable.",
     ),
 )
+
+
+# Options of `run` that no command takes, each with the reason.
+LEFT_OUT = {
+    "tools": "a tool is a function of Python, or needs a caller who executes it",
+    "tool_choice": "it chooses among tools",
+    "parallel_tool_calls": "it is about tools",
+    "rounds": "it is about tools",
+    "api_key": "other users of the machine see a command line; `providerkit keys` and the environment hold keys",
+    "connector": "it is an object of aiohttp's",
+    "on_interrupt": "what is printed can't be taken back, so an answer that breaks off is an error",
+}
 
 
 def add(options: tuple[Callable[[C], C], ...]) -> Callable[[C], C]:

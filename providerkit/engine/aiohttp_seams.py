@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 @cache
 def connector_class() -> type[TCPConnector]:
+    """Return the class of the connectors that a Client opens connections with."""
     import aiohttp
 
     class Connector(aiohttp.TCPConnector):
@@ -87,6 +88,7 @@ class _Names:
 
 
 def resolver() -> AbstractResolver:
+    """Return a resolver of host names whose threads the end of the program does not wait for."""
     import aiohttp
 
     return aiohttp.ThreadedResolver(_Names())  # type: ignore[arg-type]  # it asks for nothing else
@@ -96,6 +98,7 @@ _sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
 
 def make_socket(address: AddrInfoType) -> socket.socket:
+    """Return a socket that a child after a fork lets go of."""
     family, kind, protocol, *_ = address
     opened = socket.socket(family, kind, protocol)
     _sockets.add(opened)
@@ -122,6 +125,7 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch - only Windows has none
 
 
 def make_session(connector: BaseConnector, *, owned: bool) -> ClientSession:
+    """Return a session without cookies over a connector, which it closes if it is `owned`."""
     import aiohttp
 
     return aiohttp.ClientSession(
@@ -134,6 +138,7 @@ def make_session(connector: BaseConnector, *, owned: bool) -> ClientSession:
 
 @cache
 def response_class() -> type[ClientResponse]:
+    """Return the class of the responses that the sessions give."""
     import aiohttp
 
     class WatchedResponse(aiohttp.ClientResponse):

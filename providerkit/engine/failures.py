@@ -33,10 +33,12 @@ def readable(words: str) -> str:
 
 
 def closed_early() -> ConfigurationError:
+    """Return the error of a run whose connections were closed before it started."""
     return ConfigurationError("the Client, or the connector, is closed; a run needs an open one")
 
 
 def send_failure(error: BaseException, url: str, connect: float | None, proxy: str | None) -> ProviderKitError:
+    """Return the error for what aiohttp raised before there was an answer; it names the host, or the proxy."""
     import aiohttp
 
     parts = urlsplit(url)
@@ -107,6 +109,7 @@ def root_cause(error: BaseException) -> BaseException:
 
 
 def words_of(error: ClientResponseError) -> str:
+    """Return what an error of aiohttp says, on one line."""
     return " ".join(readable(error.message).split())
 
 

@@ -12,30 +12,23 @@ import asyncio
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from ..errors import (
-    InvalidOption,
-    ProviderKitError,
-    StreamTruncated,
-)
+from ..errors import InvalidOption, ProviderKitError, StreamTruncated
 from ..plugins.boundary import is_cancelled
 from ..wire.headers import Headers
 from ..wire.masks import Mask, secrets_of_proxy
 from ..wire.requests import Request, ResponseHead
-
-if TYPE_CHECKING:
-    from aiohttp import (
-        BaseConnector,
-        ClientResponse,
-        ClientSession,
-    )
-
-    from .policy import Limits
 from .aiohttp_seams import close_response, connector_class, make_session, make_socket, resolver
 from .failures import closed_early, readable, reason_of, send_failure
 from .proxies import is_socks, socks_connector, split_credentials
 
+if TYPE_CHECKING:
+    from aiohttp import BaseConnector, ClientResponse, ClientSession
+
+    from .policy import Limits
+
+Connector: TypeAlias = "BaseConnector"  # of aiohttp; what `run` takes as its connector
 LARGE = 2**20  # bytes of a request's body
 NO_LIMIT = 1e8  # seconds; None would be a minute, to aiohttp-socks
 

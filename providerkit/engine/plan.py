@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar
+from typing import Any, Self, TypedDict, TypeVar
 
 import attrs
 
@@ -33,15 +33,12 @@ from ..plugins.loading import active_extensions, find_provider, is_loaded
 from ..plugins.plugin import Plugin
 from ..wire.headers import Headers
 from ..wire.secrets import shown_url
-from .network import Connections, NetworkTransport
+from .network import Connections, Connector, NetworkTransport
 from .operations import ChatOperation, Operation
 from .policy import Clock, Health, Limits, Retry, Timeouts
 from .proxies import parse_proxy
 from .targets import Secrets, Target, resolve_target
 from .tokens import Tokens
-
-if TYPE_CHECKING:
-    from aiohttp import BaseConnector
 
 T = TypeVar("T")
 
@@ -89,7 +86,7 @@ class EndpointOptions(TypedDict, total=False):
     base_url: str | None
     headers: Mapping[str, str] | None
     proxy: str | None
-    connector: BaseConnector | None
+    connector: Connector | None
     timeouts: Timeouts | None
     extensions: Iterable[str | object] | None
 

@@ -80,10 +80,12 @@ SOCKS = {
 
 
 def is_socks(proxy: str | None) -> bool:
+    """Return whether a proxy is a SOCKS one, rather than HTTP or none."""
     return proxy is not None and proxy.startswith("socks")
 
 
 def socks_connector(proxy: str) -> BaseConnector:
+    """Return a connector through a SOCKS proxy; raises ConfigurationError if aiohttp-socks is not installed."""
     try:
         from aiohttp_socks import ProxyConnector  # an extra
     except ImportError:

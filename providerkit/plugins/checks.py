@@ -41,6 +41,7 @@ def _is_borrowed(implementation: object, function: Callable[..., Any]) -> bool:
 
 
 def check_signature(plugin: Plugin, name: str, function: Callable[..., Any], *, wrapper: bool) -> None:
+    """Raise PluginError unless a hook is a plain function that takes its arguments by name."""
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise refused(plugin, f"{name} is async; hooks are pure functions, the core does the input and output")
     if inspect.isgeneratorfunction(function) != wrapper:
@@ -52,12 +53,14 @@ def check_signature(plugin: Plugin, name: str, function: Callable[..., Any], *, 
 
 
 def check_arguments(plugin: Plugin, name: str, offered: Sequence[str]) -> None:
+    """Raise PluginError if a hook needs an argument that it is not `offered`."""
     for parameter in inspect.signature(getattr(plugin.implementation, name)).parameters.values():
         if parameter.name not in offered and parameter.default is parameter.empty:
             raise refused(plugin, f"{name} takes {parameter.name!r}; it may take {', '.join(offered)}")
 
 
 def check_required(provider: Plugin) -> None:
+    """Raise PluginError unless a provider has the hooks that every provider needs."""
     own = {
         options["specname"] or name
         for name, (_, options) in marked_hooks(provider).items()
@@ -71,6 +74,7 @@ def check_required(provider: Plugin) -> None:
 
 
 def check_wraps(extension: Plugin) -> None:
+    """Raise PluginError if an extension has a hook that would replace the provider's."""
     for name, (_, options) in marked_hooks(extension).items():
         answers = not options["wrapper"] and not options["hookwrapper"]
         if answers and (options["specname"] or name) in HOOKS - {"observe", "hookspecs"}:

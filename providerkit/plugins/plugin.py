@@ -60,6 +60,7 @@ def broken(
 
 
 def refused(plugin: Plugin, reason: str) -> PluginError:
+    """Return the PluginError that says why a plugin is not used."""
     origin = f" ({plugin.distribution})" if plugin.distribution else ""
     return PluginError(
         f"plugin {plugin.name!r}{origin}: {reason}", plugin=plugin.name, distribution=plugin.distribution

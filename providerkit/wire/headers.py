@@ -72,6 +72,7 @@ UNSENDABLE = re.compile(r"[^\t\x20-\x7e]")
 
 
 def checked_headers(headers: Mapping[str, str] | None) -> Headers:
+    """Return the headers; raises InvalidOption for a name or a value that HTTP can not carry."""
     if headers is None:
         return NO_HEADERS
     if isinstance(headers, Headers) and headers._sendable:

@@ -82,4 +82,5 @@ def shown_value(value: object) -> str:
 
 
 def shown_url_value(url: str) -> str:
+    """Return the repr of an address without what may be secret in it."""
     return repr(shown_url(url))
