@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import random
 import time
 import uuid
+from datetime import UTC, datetime
+from time import monotonic
 from typing import Any
 
 import attrs
 from aiohttp import web
+from cockatoo import Cockatoo, pairs
 from providerkit_parrot import Parrot
 
 from providerkit import (
     DecoderWrapper,
+    Embeddings,
     EventStream,
     Finish,
     JSONBody,
     Model,
+    Page,
+    ProviderData,
     ProviderError,
     ProviderInfo,
     Request,
+    Secret,
     StreamMalformed,
     TextDelta,
+    Token,
+    ToolCall,
     hookimpl,
     loads,
 )
@@ -557,7 +568,7 @@ class Lonely(Parrot):
     parse_models = None
 
 
-@breaks("models_are_listed", "the models are ['one', 'one']")
+@breaks("models_are_listed", "expected names that differ, found ['one', 'one']")
 class Repeating(Parrot):
     @hookimpl
     def parse_models(self, head, body):
@@ -571,8 +582,313 @@ class Listless(Parrot):
         return []
 
 
-@breaks("a_list_of_models_that_is_none_is_an_error", "KeyError: 'data'")
+@breaks("a_whole_body_is_read_or_an_error", "KeyError: 'data'")
 class Sure(Parrot):
     @hookimpl
     def parse_models(self, head, body):
         return [Model(item["id"]) for item in loads(body)["data"]]
+
+
+# What it asks, of all that a chat may hold
+
+
+def losing(check: str, says: str, case: str | None, change: Any, method: str = "part", base: type = Cockatoo) -> None:
+    """Enter a Cockatoo of which `change` makes another answer of one method, given the right one and its arguments."""
+
+    def changed(self, *arguments):
+        return change(getattr(base, method)(self, *arguments), *arguments)
+
+    name = f"{method.title()}{sum(broken.plugin.__name__.startswith(method.title()) for broken in BROKEN)}"
+    breaks(check, says, case)(type(name, (base,), {method: changed}))
+
+
+SENT = "all_that_a_chat_says_is_sent_or_refused"
+losing(SENT, "has lost 'mark_tool_one'", "'tools'", lambda said, tool: said | {"name": "tool"}, "tool")
+losing(SENT, "has lost 'mark-of-tool-one'", "'tools'", lambda said, tool: said | {"about": ""}, "tool")
+losing(SENT, "has lost 'mark_property'", "'tools'", lambda said, tool: said | {"schema": {}}, "tool")
+losing(SENT, "'mark-of-a-number'", "'tools'", lambda said, tool: said | {"schema": flat(tool.parameters)}, "tool")
+losing(
+    SENT, "'mark-value-1'", "'tool calls'", lambda said, part: said | {"arguments": "{}"} if "tool" in said else said
+)
+losing(SENT, "'mark_called_two'", "'tool calls'", lambda said, part: said | {"tool": "mark_called_one"})
+losing(SENT, "'mark_called_one'", "'tool calls'", lambda said, part: {} if isinstance(part, ToolCall) else said)
+losing(SENT, "'mark-of-a-result'", "'results of", lambda said, turn: turn.role != "tool" and said, "turn")
+losing(
+    SENT,
+    "has lost 'iVBOR",
+    "'an image in a result",
+    lambda said, turn: said | {"said": [turn.text]} if turn.role == "tool" else said,
+    "turn",
+)
+losing(SENT, "has lost 'iVBOR", "'images'", lambda said, part: said | {"data": None} if "data" in said else said)
+losing(SENT, "mark-picture.png", "'the url of an image'", lambda said, part: said | {"url": None})
+losing(SENT, "has lost 'JVBER", "'files'", lambda said, part: said | {"data": None} if "data" in said else said)
+losing(SENT, "mark-file.pdf", "'the url of a file'", lambda said, part: said | {"url": None})
+losing(SENT, "has lost 'mark-file'", "'the id of a file'", lambda said, part: said | {"id": None})
+losing(
+    "kept_data_is_sent_back_or_refused",
+    "of kept data the request has lost 'mark_kept'",
+    None,
+    lambda said, part: {} if isinstance(part, ProviderData) else said,
+)
+
+
+def flat(schema: Any) -> Any:
+    """Return a schema without what is nested in it."""
+    return {"type": "object", "properties": {name: {} for name in schema["properties"]}}
+
+
+def rebuilt(check: str, says: str, case: str | None, **fields: Any) -> None:
+    """Enter a Cockatoo that is given other options than those of the chat."""
+
+    class Rebuilding(Cockatoo):
+        @hookimpl
+        def build_request(self, chat, model, endpoint):
+            given = {name: value for name, value in fields.items() if getattr(chat, name) not in (None, ())}
+            return Cockatoo.build_request(self, attrs.evolve(chat, **given), model, endpoint)
+
+    breaks(check, says, case)(type(f"Rebuilding{next(iter(fields)).title()}", (Rebuilding,), {}))
+
+
+rebuilt(SENT, "has lost 'mark-system'", "\"the system's", system=None)
+rebuilt(SENT, "'mark-stop-2'", "'stop words", stop=("mark-stop-1",))
+rebuilt(SENT, "'mark-of-an-answer'", "'the schema", response_format={"type": "json_object"})
+rebuilt(SENT, "'mark-of-extra'", "'extra", extra={"mark_extra": {"mark_within": []}})
+
+DIFFERS = "what_differs_is_sent_or_refused"
+for option, case, value in (
+    ("temperature", "'temperature'", 0.25),
+    ("top_p", "'top_p'", 0.5),
+    ("max_tokens", "'max_tokens'", 4096),
+    ("seed", "'seed'", 1),
+    ("reasoning", "'reasoning'", "low"),
+    ("tool_choice", "'the tool that", "auto"),
+    ("tool_choice", "'a tool or none", "none"),
+    ("tool_choice", "'some tool or none", "required"),
+    ("tool_choice", "'some tool or any", "auto"),
+    ("parallel_tool_calls", "'parallel_tool_calls'", None),
+):
+    rebuilt(DIFFERS, "expected two requests that differ, found twice", case, **{option: value})
+losing(DIFFERS, "a tool's failure: expected", '"a tool', lambda said, turn: said | {"failed": False}, "turn")
+losing(
+    DIFFERS,
+    "the order of text",
+    "'the order",
+    lambda said, turn: said | {"said": sorted(said["said"], key=str)},
+    "turn",
+)
+losing(DIFFERS, "what a schema requires", "'what a", lambda said, tool: said | {"schema": unrequired(tool)}, "tool")
+ANSWERS = "'the calls that results answer'"
+losing(DIFFERS, "the calls that results answer", ANSWERS, lambda said, turn: turn.name, "answered")
+losing(DIFFERS, "the calls that results answer", ANSWERS, lambda said, turn: "mark-id-1", "answered")
+
+
+def unrequired(tool: Any) -> Any:
+    return {name: value for name, value in tool.parameters.items() if name != "required"}
+
+
+NAMES = "a_result_names_its_call"
+losing(NAMES, "expected one id at both", None, lambda said, turn: f"result-{said}", "answered")
+losing(NAMES, "expected one id at both", None, lambda said, turn: None, "answered")
+
+
+# What it reads, of all that an answer may hold
+
+losing("its_sandbox_calls_tools", "expected the calls", None, lambda index, _: 0, "index")
+rebuilt("its_sandbox_calls_tools", "expected the calls", None, tools=())
+
+
+@breaks("its_sandbox_calls_tools", "it answers as to a chat without tools")
+class Toolless(Marked):
+    """Lists tools, and has a sandbox that always says the same."""
+
+    describe = described(supports={"system", "history", "tools"})
+
+
+REASON = "a_reason_is_the_one_that_the_wire_gives"
+losing(REASON, "expected 'tool_calls', found 'other'", None, lambda *_: "other", "reason")
+losing(REASON, "expected 'other' for an unknown reason, found 'stop'", None, lambda *_: "stop", "reason")
+losing(REASON, "for an unknown reason", None, lambda said, word: "stop" if said == "other" else said, "reason")
+COSTS = "what_an_answer_costs_is_told"
+for count in ("cache_read_tokens", "cache_write_tokens", "reasoning_tokens"):
+    losing(COSTS, f"{count} is 31337: expected", None, lambda use, _, n=count: attrs.evolve(use, **{n: None}), "usage")
+    losing(COSTS, f"{count} is 31337: expected", None, lambda use, _, n=count: attrs.evolve(use, **{n: 0}), "usage")
+losing(COSTS, "found None", None, lambda use, _: ProviderData(None), "usage")
+
+
+@breaks("a_conversation_goes_on", "in the request, found")
+class Thoughtless(Cockatoo):
+    """Keeps what the model thought, and does not send it back."""
+
+    def part(self, part):
+        return {} if isinstance(part, ProviderData) and "sign" in part.value else Cockatoo.part(self, part)
+
+
+@breaks("a_conversation_goes_on", "expected an answer in words, found")
+class Repetitive(Cockatoo):
+    """Says in each round what the user's last message was, so that its sandbox never comes to an end."""
+
+    @hookimpl
+    def build_request(self, chat, model, endpoint):
+        asked = next(turn for turn in reversed(chat.messages) if turn.role == "user")
+        return Cockatoo.build_request(self, attrs.evolve(chat, messages=(*chat.messages, asked)), model, endpoint)
+
+
+@breaks("an_error_within_an_answer_is_an_error", "expected an error, found")
+class Patient(Cockatoo):
+    """Passes over an error once the answer has begun."""
+
+    @hookimpl
+    def parse_stream(self, head):
+        begun = []
+
+        def parse(data, event):
+            if begun and b"error" in data:
+                return []
+            begun.append(data)
+            return self.parse(data, event)
+
+        return EventStream(parse, done=None)
+
+
+@breaks("an_error_within_an_answer_is_an_error", "expected a ProviderError of one of")
+class Serene(Cockatoo):
+    """Passes over errors."""
+
+    @hookimpl
+    def parse_stream(self, head):
+        return EventStream(lambda data, event: [] if b"error" in data else self.parse(data, event), done=None)
+
+
+PURE = "hooks_do_no_input_or_output"
+for name, call in {
+    "time.monotonic": monotonic,
+    "datetime.now": lambda: datetime.now(UTC),
+    "random.random": random.random,
+    "os.urandom": lambda: os.urandom(4),
+    "asyncio.Event": lambda: asyncio.Event().is_set(),
+}.items():
+    for method in ("turn", "parse"):
+
+        def calling(said, *arguments, call=call):
+            call()
+            return said
+
+        losing(PURE, f"a hook has called {name.replace('Event', '')}", None, calling, method)
+
+
+@breaks(PURE, "a hook has called time.monotonic")
+class Counted(Cockatoo):
+    @hookimpl
+    def parse_embeddings(self, head, body):
+        monotonic()
+        return Cockatoo.parse_embeddings(self, head, body)
+
+
+@breaks(PURE, "a hook has called time.monotonic")
+class Late(requested(lambda body, chat, endpoint: (body, {}))):
+    """Has ids, which are a reason to read a clock as a request is built, and none as an answer is read."""
+
+    wire_ids = ("ID",)
+
+    @hookimpl
+    def parse_error(self, head, body):
+        monotonic()
+
+
+# What else it does
+
+
+@breaks("the_next_page_of_models_is_asked_for", "expected '4711' in")
+class Stuck(Cockatoo):
+    @hookimpl
+    def build_models_request(self, endpoint, after):
+        return Cockatoo.build_models_request(self, endpoint, None)
+
+
+@breaks("the_next_page_of_models_is_asked_for", "expected 'page-2' in")
+class Unturned(Cockatoo):
+    """Reads that more follows, and never asks for it."""
+
+    @hookimpl
+    def build_models_request(self, endpoint):
+        return Cockatoo.build_models_request(self, endpoint, None)
+
+
+@breaks("models_are_listed", "repeats the mark 'page-2'")
+class Circling(Cockatoo):
+    @hookimpl
+    def parse_models(self, head, body):
+        return Page([Model(f"model-{len(body)}")], "page-2")
+
+
+EMBED = "embeddings_come_in_the_order_of_the_texts"
+
+
+@breaks(EMBED, "are a pair; one of them is missing: found build_embed_request alone")
+class HalfEmbedding(Cockatoo):
+    parse_embeddings = None
+
+
+@breaks(EMBED, "expected ('mark-one', 'mark-two', 'mark-three') in the request")
+class First(Cockatoo):
+    @hookimpl
+    def build_embed_request(self, texts, model, endpoint):
+        return Cockatoo.build_embed_request(self, texts[:1], model, endpoint, {})
+
+
+@breaks(EMBED, "of the same texts in turn: expected")
+class Unsorted(Cockatoo):
+    @hookimpl
+    def parse_embeddings(self, head, body):
+        return Embeddings([vector for _, vector in sorted(pairs(body), key=lambda pair: pair[1])])
+
+
+@breaks(EMBED, "expected a vector of its own for each text")
+class Uniform(Cockatoo):
+    @hookimpl
+    def parse_embeddings(self, head, body):
+        return Embeddings([[1.0] for _ in pairs(body)])
+
+
+@breaks(EMBED, "answered with 2 vectors for 3 texts")
+class Short(Cockatoo):
+    @hookimpl
+    def parse_embeddings(self, head, body):
+        return Embeddings([vector for _, vector in pairs(body)][:2])
+
+
+TOKEN = "a_token_is_asked_for_alike"
+
+
+@breaks(TOKEN, "are a pair; one of them is missing")
+class Lone(Cockatoo):
+    build_token_request = None
+
+
+@breaks(TOKEN, "expected the same request twice")
+class Drawn(Cockatoo):
+    @hookimpl
+    def build_token_request(self, endpoint):
+        return Request.json(endpoint.url("/token"), {"nonce": uuid.uuid4().hex})
+
+
+@breaks(TOKEN, "the key is in the address")
+class Addressed(Cockatoo):
+    @hookimpl
+    def build_token_request(self, endpoint):
+        return Request("POST", endpoint.url(f"/token?key={endpoint.api_key and endpoint.api_key.reveal()}"))
+
+
+@breaks(TOKEN, "expected seconds above 0")
+class Fleeting(Cockatoo):
+    @hookimpl
+    def parse_token(self, head, body):
+        return Token(Secret("token"), 0)
+
+
+@breaks("a_whole_body_is_read_or_an_error", "KeyError: 'vectors'")
+class Certain(Cockatoo):
+    @hookimpl
+    def parse_embeddings(self, head, body):
+        return Embeddings([item["is"] for item in loads(body)["vectors"]])

@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 from broken_parrots import BROKEN, DONE, WORDS, Alone, Bare, Half, Keyless, Marked, Refusing, described, text_of
+from cockatoo import Cockatoo
 from providerkit_koala import Koala
 from providerkit_parrot import Parrot
 from test_docs import rows, slugs
@@ -42,6 +43,12 @@ class TestParrot(ProviderContract):
     """What `providerkit new` writes."""
 
     provider = Parrot
+
+
+class TestCockatoo(ProviderContract):
+    """A provider with all that a wire may have."""
+
+    provider = Cockatoo()
 
 
 def contract_of(plugin):
@@ -81,7 +88,7 @@ def test_every_check_has_a_plugin_that_it_catches():
 def test_what_the_core_promises_for_all_is_caught_too(monkeypatch):
     with pytest.raises(pytest.fail.Exception, match="it was closed by server"):
         contract_of(Parrot).test_who_cancels_closes_the_connection(faults.close_unanswered())
-    monkeypatch.setattr("providerkit.engine.plan._check_supported", lambda chat, info: None)
+    monkeypatch.setattr("providerkit.engine.operations.ChatOperation.check", lambda operation, target: None)
     with pytest.raises(pytest.fail.Exception, match="'extra' is sent"):
         contract_of(Parrot).test_what_it_does_not_support_is_refused_unsent()
 
@@ -195,7 +202,7 @@ def test_every_fault_is_met_but_those_that_never_reach_a_plugin():
 
 
 def test_every_word_of_supports_has_a_chat_that_needs_it():
-    assert set(trials.CHATS) == FEATURES - {"reasoning"}
+    assert set(trials.CHATS) == FEATURES - {"provider_data"}
     for word, make in trials.CHATS.items():
         assert word in set(make().features()), word
 
@@ -267,7 +274,18 @@ class TestAlone(ProviderContract):
     (tmp_path / "test_birds.py").write_text(code, "utf-8")
     (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n", "utf-8")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    program = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, "-k", "sandbox or fresh", "."]
+    program = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        *options,
+        "-k",
+        "sandbox_answers or fresh",
+        ".",
+    ]
     done = subprocess.run(program, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
     assert "1 failed, 2 passed, 1 skipped" in done.stdout, done.stdout
     assert f"To read: {PAGE}#a-sandbox" in done.stdout

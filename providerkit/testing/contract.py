@@ -14,7 +14,9 @@ found, and which section of "Writing a provider" tells more.
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -28,6 +30,8 @@ import pytest
 
 from ..chat.events import Finish
 from ..chat.options import FEATURES, OPTIONS, Chat
+from ..chat.parts import ProviderData, ToolCall
+from ..chat.provider_data import data_of
 from ..chat.replies import Reply
 from ..errors import (
     InvalidMessages,
@@ -42,16 +46,39 @@ from ..plugins.assembly import assemble
 from ..plugins.hookspecs import hookimpl
 from ..plugins.loading import find_provider
 from ..plugins.plugin import Plugin
-from ..wire.requests import ResponseHead
+from ..wire.requests import Request, ResponseHead
+from ..wire.strict_json import loads
 from . import faults, trials
 from .faults import Fault
-from .subject import BASE_URL, Answer, Decoded, Subject, content, endpoint, like, undisturbed
+from .marks import is_told_alike, lost_marks, strings_of
+from .subject import (
+    BASE_URL,
+    LOOKED_UP,
+    Answer,
+    Decoded,
+    Subject,
+    Talk,
+    content,
+    endpoint,
+    in_an_answer,
+    like,
+    undisturbed,
+)
 from .trials import CHATS, KEY, OTHER_KEY, hello
 
 P = ParamSpec("P")
 
 PAGE = "docs/writing-a-provider.md"
 LONGEST = 1000  # characters of what was found, which may be a whole answer
+REFUSED = (InvalidMessages, UnsupportedFeature)
+# What answers of most wires call their reasons and their counts.
+REASON = re.compile(rb'"(\w*reason|finish)"\s*:\s*"[^"\\]*"', re.IGNORECASE)
+TOKENS = re.compile(rb'"\w*(?:tokens|TokenCount)"\s*:\s*\d')
+COUNTED = {
+    re.compile(rb'"(\w*cache(?!\w*miss)\w*)"\s*:\s*\d', re.IGNORECASE): ("cache_read_tokens", "cache_write_tokens"),
+    re.compile(rb'"(\w*(?:reasoning|thoughts|thinking)_?tokens?\w*)"\s*:\s*\d', re.IGNORECASE): ("reasoning_tokens",),
+}
+COUNT = 31337
 REASONS = ("stop", "length", "tool_calls", "content_filter", "pause", "error", "other")
 
 
@@ -89,6 +116,11 @@ def _found(error: Exception) -> str:
 
 def _shortened(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+
+
+def shown(sent: tuple[object, ...]) -> str:
+    """Return a request as it was sent, without the key."""
+    return repr(sent).replace(KEY, "***")
 
 
 def demand(holds: object, found: str) -> None:
@@ -172,12 +204,16 @@ class ProviderContract:
 
     @law("the-four-questions")
     def test_hooks_do_no_input_or_output(self) -> None:
-        """Hooks are pure: no files, no sockets, no processes, no threads, no waiting, no clock (but for `wire_ids`)."""
+        """Hooks are pure: no files, no sockets, no threads, no waiting, no clock, no chance (but for `wire_ids`)."""
         it = self._subject
         answers = self._answers(it)
-        it.ask_each_hook(answers)  # a hook may import what it needs, once
+        it.build_each_request()  # a hook may import what it needs, once
+        it.read_each_answer(answers)
         with it.without_world():
-            it.ask_each_hook(answers)
+            it.build_each_request()
+            it.read_each_answer(answers)
+        calls = it.impure_calls(answers)
+        demand(not calls, f"a hook has called {', '.join(calls)}; expected nothing but its arguments")
 
     @law("the-four-questions")
     def test_what_it_is_given_is_never_changed(self) -> None:
@@ -208,8 +244,7 @@ class ProviderContract:
     def test_a_key_is_the_callers(self) -> None:
         """The key that is sent is the one of `endpoint`: where `api_key_env` names a variable, the core has read it."""
         it = self._subject
-        variable = it.info.api_key_env
-        if variable is not None:
+        for variable in it.info.key_variables:
             with patch.dict(os.environ, {variable: OTHER_KEY}), suppress(MissingAPIKey):
                 bare, keyed = it.request(hello(), key=None), it.request(hello())
                 demand(OTHER_KEY not in repr(dict(bare.headers)), "the plugin reads the environment itself")
@@ -244,9 +279,59 @@ class ProviderContract:
     def test_what_it_does_not_support_is_refused_unsent(self) -> None:
         """An option that `supports` does not list is UnsupportedFeature before anything is sent."""
         it = self._subject
-        for feature in sorted(FEATURES - it.info.supports - {"reasoning"}):
-            refused, sent = it.refusal(CHATS[feature]())
+        for feature in sorted(FEATURES - it.info.supports):
+            chat = trials.kept(it.info.name) if feature == "provider_data" else CHATS[feature]()
+            refused, sent = it.refusal(chat)
             demand(refused is not None and not sent, f"{feature!r} is sent")
+
+    @law("what-is-sent")
+    @pytest.mark.parametrize("what", trials.MARKED)
+    def test_all_that_a_chat_says_is_sent_or_refused(self, what: str) -> None:
+        """Texts, tools, schemas, calls, arguments, results, images and files are in the request, or are refused."""
+        it = self._subject
+        make, marks = trials.MARKED[what]
+        if it.serves(make()):
+            self._demand_marks(it, what, make, marks)
+
+    @law("what-is-sent")
+    def test_kept_data_is_sent_back_or_refused(self) -> None:
+        """Data that the provider is said to have given is in the request, or is refused, never dropped."""
+        it = self._subject
+        if {"provider_data", "history"} <= it.info.supports:
+            self._demand_marks(it, "kept data", lambda: trials.kept(it.info.name), trials.KEPT_MARKS)
+
+    def _demand_marks(self, it: Subject, what: str, make: Callable[[], Chat], marks: tuple[str, ...]) -> None:
+        for key in it.keys:
+            with suppress(*REFUSED):
+                request = it.request(make(), key=key)
+                lost = ", ".join(map(repr, lost_marks(marks, request)))
+                demand(not lost, f"of {what} the request has lost {lost}; expected them in it, found {request.body!r}")
+
+    @law("what-is-sent")
+    @pytest.mark.parametrize("what", trials.DIFFERENT)
+    def test_what_differs_is_sent_or_refused(self, what: str) -> None:
+        """Two chats that mean different things make two requests, or one of them is refused."""
+        it = self._subject
+        make, make_other = trials.DIFFERENT[what]
+        if it.serves(make()) and it.serves(make_other()):
+            for key in it.keys:
+                with suppress(*REFUSED):
+                    one, other = (it.as_sent(it.request(chat(), key=key)) for chat in (make, make_other))
+                    demand(one != other, f"{what}: expected two requests that differ, found twice {shown(one)}")
+
+    @law("what-is-sent")
+    def test_a_result_names_its_call(self) -> None:
+        """If the wire has ids of calls, the id of a call and that of its result are one and the same."""
+        it = self._subject
+        if it.serves(trials.renamed("1")):
+            for key in it.keys:
+                with suppress(*REFUSED):
+                    one, other = (it.request(trials.renamed(number), key=key) for number in ("1", "3"))
+                    demand(
+                        is_told_alike(one, other),
+                        "the id of a call and that of its result are not the same: "
+                        f"expected one id at both, found {one.body!r}",
+                    )
 
     # What it reads
 
@@ -259,6 +344,82 @@ class ProviderContract:
             demand(reply.text == text, f"the text is {reply.text!r}, and in pieces {text!r}")
             demand(reply.proven, "the end of the answer is not proven: say the end, or let HTTP frame the body")
 
+    @law("a-sandbox")
+    def test_its_sandbox_calls_tools(self) -> None:
+        """A sandbox calls the tools that the last message of the user names, each once, with arguments that fit."""
+        it = self._subject
+        if "tools" in it.info.supports:
+            answered = [whole.reply for answer, whole in self._decoded() if answer.chat.tools]
+            demand(answered, f"to {trials.CALL_BOTH!r} it answers as to a chat without tools")
+            for reply in answered:
+                found = sorted((call.name, _kinds(call)) for call in reply.tool_calls)
+                expected = [("add_up", "count: int"), ("look_up", "place: str")]
+                demand(found == expected, f"expected the calls {expected}, found {found} in {reply.tool_calls}")
+                ids = [call.id for call in reply.tool_calls if call.id]
+                demand(len(set(ids)) == len(ids), f"expected ids that differ, found {ids}")
+
+    @law("a-sandbox")
+    def test_a_conversation_goes_on(self) -> None:
+        """Two turns of a conversation with the sandbox end in words; results and kept data are sent in each round."""
+        it = self._subject
+        if "history" in it.info.supports:
+            self._answers(it)
+            for key in it.keys:
+                first, second = it.conversation(key)
+                for talk in (first, second):
+                    demand(talk.reply.text, f"expected an answer in words, found {talk.reply!r}")
+                    demand(talk.reply.proven, "the end of the answer is not proven")
+                if "tools" in it.info.supports:
+                    for talk in (first, second):
+                        _demand_a_round(talk)
+                else:
+                    _demand_kept(first.kept, second.requests[-1])
+
+    @law("decoders")
+    def test_a_reason_is_the_one_that_the_wire_gives(self) -> None:
+        """An answer that calls tools ends with the reason tool_calls; a reason that is not known is not called stop."""
+        it = self._subject
+        for answer, whole in self._decoded():
+            reason = whole.reply.finish_reason
+            called = bool(whole.reply.tool_calls)
+            demand(not called or reason == "tool_calls", f"it calls tools: expected 'tool_calls', found {reason!r}")
+            body = REASON.sub(rb'"\1": "mark_of_a_reason"', answer.body)
+            if body != answer.body:
+                with given(body):
+                    found = it.decode(answer, [body])
+                    reason = found.reply.finish_reason
+                    demand(found.error or reason != "stop", f"expected 'other' for an unknown reason, found {reason!r}")
+
+    @law("decoders")
+    def test_what_an_answer_costs_is_told(self) -> None:
+        """The tokens that an answer counts are its Usage, those of the cache and of reasoning among them."""
+        it = self._subject
+        for answer, whole in self._decoded():
+            if TOKENS.search(answer.body):
+                demand(whole.reply.usage is not None, f"expected a Usage of {answer.body!r}, found None")
+            for pattern, counts in COUNTED.items():
+                for name in sorted(set(pattern.findall(answer.body))):
+                    body = re.sub(rb'("%s"\s*:\s*)\d+' % re.escape(name), rb"\g<1>%d" % COUNT, answer.body)
+                    usage = it.decode(answer, [body]).reply.usage
+                    found = [getattr(usage, count, None) for count in counts]
+                    words = f"{name.decode()} is {COUNT}: expected it as {' or '.join(counts)}, found {usage!r}"
+                    demand(COUNT in found, words)
+
+    @law("errors")
+    def test_an_error_within_an_answer_is_an_error(self) -> None:
+        """An error in the middle of an answer, as the sandbox words its errors, ends it, whatever follows."""
+        it = self._subject
+        bodies = [body for body in it.refusals() if _is_object(body)]
+        for answer in self._answers(it):
+            pieces = answer.recording.pieces
+            forms = [form for body in (*bodies, trials.ERROR) for form in in_an_answer(pieces, body)]
+            known = [form for form in forms if isinstance(it.decode(answer, [form]).error, ProviderError)]
+            demand(known or not bodies, f"expected a ProviderError of one of {forms!r}, found none")
+            for form, place in product(known, sorted({1, len(pieces) // 2})):
+                with given(body := [*pieces[:place], form, *pieces[place:]]):
+                    found = it.decode(answer, body)
+                    demand(found.error, f"expected an error, found {found.events!r}")
+
     @law("decoders")
     def test_every_answer_ends_with_one_finish(self) -> None:
         """A decoder gives events, exactly one Finish among them, last, with a reason that users know."""
@@ -269,14 +430,14 @@ class ProviderContract:
 
     @law("decoders")
     def test_an_answer_cut_at_any_byte_gives_the_same_events(self) -> None:
-        """Bytes come cut anywhere; the events are the same."""
+        """Bytes come cut anywhere; the events are the same (a long answer is cut at 200 places)."""
         it = self._subject
         for answer, whole in self._decoded():
             body = answer.body
             for pieces in (
                 [body],
                 [bytes([byte]) for byte in body],
-                *([body[:at], body[at:]] for at in range(len(body))),
+                *([body[:at], body[at:]] for at in trials.sample(len(body))),
             ):
                 with given(pieces):
                     found = it.decode(answer, pieces)
@@ -287,7 +448,7 @@ class ProviderContract:
         """An answer that stops anywhere is an error; where its wire has no mark of its end, it is not proven."""
         it = self._subject
         for answer, whole in self._decoded():
-            for end in range(len(answer.body)):
+            for end in trials.sample(len(answer.body)):
                 with given(answer.body[:end]):
                     _demand_no_success(it.decode(answer, [answer.body[:end]]), whole)
 
@@ -390,20 +551,55 @@ class ProviderContract:
     def test_models_are_listed(self) -> None:
         """The pair that lists models is whole, and the sandbox answers it; the names are distinct."""
         it = self._subject
-        pair = {it.has(name) for name in ("build_models_request", "parse_models")}
-        demand(len(pair) == 1, "build_models_request and parse_models are a pair; one of them is missing")
+        has_pair = it.is_whole("build_models_request", "parse_models")
         names = [model.name for model in it.models()]
-        demand(all(names) and len(set(names)) == len(names), f"the models are {names}")
-        demand(names or pair == {False}, "the sandbox lists no model")
+        demand(all(names) and len(set(names)) == len(names), f"expected names that differ, found {names}")
+        demand(names or not has_pair, "the sandbox lists no model")
 
     @law("listing-models")
-    def test_a_list_of_models_that_is_none_is_an_error(self) -> None:
-        """parse_models takes any body, and gives models, or raises a ProviderError or StreamError."""
+    def test_the_next_page_of_models_is_asked_for(self) -> None:
+        """The mark that a page of models ends with is in the request for the next one."""
         it = self._subject
+        marks = ["4711"] if it.takes("build_models_request", "after") else []
         if it.has("parse_models"):
+            after = it.first_page().after
+            marks += [] if after is None else [after]
+        for mark in marks:
+            request = it.models_request(mark)
+            demand(request is not None and not lost_marks([mark], request), f"expected {mark!r} in {request!r}")
+
+    @law("embeddings")
+    def test_embeddings_come_in_the_order_of_the_texts(self) -> None:
+        """The pair that embeds is whole; every text is sent, and vectors come in the order of the texts."""
+        it = self._subject
+        if it.is_whole("build_embed_request", "parse_embeddings"):
+            texts = ("mark-one", "mark-two", "mark-three")
+            request = it.embed_request(texts)
+            lost = lost_marks(texts, request)
+            demand(not lost, f"expected {texts} in the request, found {request.body!r}")
+            found, turned = (it.embeddings(asked).vectors for asked in (texts, texts[::-1]))
+            demand(len(set(found)) == len(texts), f"expected a vector of its own for each text, found {found}")
+            demand(found == turned[::-1], f"of the same texts in turn: expected {found[::-1]}, found {turned}")
+
+    @law("tokens")
+    def test_a_token_is_asked_for_alike(self) -> None:
+        """The pair that gets a token is whole, the same each time, and read as one that lasts."""
+        it = self._subject
+        if it.is_whole("build_token_request", "parse_token"):
+            first, again = it.token_request(), it.token_request()
+            demand(KEY not in first.url, "the key is in the address, which servers and proxies log")
+            one, other = it.as_sent(first), it.as_sent(again)
+            demand(one == other, f"expected the same request twice, found {shown(one)}, then {shown(other)}")
+            token = it.token()
+            demand(0 < token.seconds < math.inf, f"expected seconds above 0, found {token!r}")
+
+    @law("listing-models")
+    def test_a_whole_body_is_read_or_an_error(self) -> None:
+        """parse_models, parse_embeddings and parse_token take any body, or raise a ProviderError or StreamError."""
+        for parse in self._subject.parsers():
             for body in (*trials.BODIES, *trials.NO_MODELS):
                 with given(body), suppress(ProviderError, StreamError):
-                    it.hooks.parse_models(ResponseHead(200), body)
+                    parse(body)
 
     @law("testing")
     @pytest.mark.parametrize("fault", [faults.silence(), faults.stall(after=1)], ids=trials.named)
@@ -441,6 +637,37 @@ class ProviderContract:
                 break  # to wait for one that never comes is as good as to wait for all
             with given(fault):
                 yield whole.reply, *it.meet(answer, fault)
+
+
+def _kinds(call: ToolCall) -> str:
+    """Return the names and types of a call's arguments; the arguments themselves if they can't be read."""
+    with suppress(StreamError):
+        return ", ".join(f"{name}: {type(value).__name__}" for name, value in call.parsed.items())
+    return call.arguments
+
+
+def _is_object(body: bytes) -> bool:
+    with suppress(StreamError):
+        return isinstance(loads(body), dict)
+    return False
+
+
+def _demand_a_round(talk: Talk) -> None:
+    """Demand that the tool was asked and its result sent, with what was kept since the user's last message."""
+    last = max(place for place, message in enumerate(talk.messages) if message.role == "user")
+    said = talk.messages[last + 1 : -1]
+    results = [message for message in said if message.role == "tool"]
+    demand(results, f"expected a call of {trials.CALL_ONE!r}, found {talk.reply!r}")
+    demand(not any(message.failed for message in results), f"expected results, found {results!r}")
+    request = talk.requests[-1]
+    demand(not lost_marks([LOOKED_UP], request), f"expected {LOOKED_UP!r} in the request, found {request.body!r}")
+    _demand_kept(data_of(said), request)
+
+
+def _demand_kept(kept: list[ProviderData], request: Request) -> None:
+    for data in kept:
+        lost = lost_marks(strings_of(data.value), request)
+        demand(not lost, f"expected all of {data.value!r} in the request, found {request.body!r}")
 
 
 class _Passing:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
+from inspect import signature
 from itertools import product
 from types import ModuleType
 from typing import Any, NoReturn
@@ -17,9 +18,13 @@ from unittest.mock import patch
 
 import attrs
 
+from ..chat.embeddings import Embeddings
 from ..chat.events import Event, ReasoningDelta, TextDelta, ToolCallDelta
-from ..chat.models import Model
+from ..chat.messages import Message
+from ..chat.models import Model, Page, ProviderInfo
 from ..chat.options import OPTIONS, Chat
+from ..chat.parts import ProviderData
+from ..chat.provider_data import data_of, own_messages
 from ..chat.replies import Reply, Transcript
 from ..client import Client
 from ..engine.policy import Limits, Retry, Timeouts
@@ -35,17 +40,19 @@ from ..errors import (
 from ..plugins.assembly import assemble
 from ..plugins.discovery import import_folders
 from ..plugins.hooks import Hooks
+from ..plugins.hookspecs import HOOKS, hookimpl
 from ..plugins.loading import EXTENSIONS_VARIABLE, find_provider
 from ..plugins.plugin import Plugin
 from ..runs import Run
 from ..sandboxes import Sandbox
 from ..wire.decoder import Decoder
 from ..wire.requests import Endpoint, Request, ResponseHead
-from ..wire.secrets import Secret
+from ..wire.secrets import Secret, Token
 from ..wire.strict_json import loads
 from .faults import Fault, FaultServer, healthy
+from .purity import watch_calls
 from .recordings import Recording, record
-from .trials import ASKED, CHATS, HANGING, KEY, hello
+from .trials import ASKED, CALL_ONE, CHATS, HANGING, KEY, hello, sandbox_tools
 
 BASE_URL = "http://127.0.0.1:9/a/prefix"
 SOON = 10.0  # seconds, after which what should have happened at once never will
@@ -133,6 +140,42 @@ class Feeding:
         self.events += events
 
 
+@attrs.frozen
+class Talk:
+    """One turn of a conversation with the sandbox: its reply, the history behind it, and the requests it took."""
+
+    reply: Reply
+    messages: tuple[Message, ...]
+    requests: list[Request]
+
+    @property
+    def kept(self) -> list[ProviderData]:
+        """Return the data that the provider wants back, in order."""
+        return data_of(self.messages)
+
+
+class _Wire:
+    """An extension that keeps the requests of a run."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+
+    @hookimpl
+    def observe(self) -> _Wire:
+        return self
+
+    def attempt(self, route: str, request: Request) -> None:
+        """Take a request that is about to be sent."""
+        self.requests.append(request)
+
+
+LOOKED_UP = "mark-of-what-was-looked-up"
+
+
+def _look_up(place: str) -> str:
+    return LOOKED_UP
+
+
 class Subject:
     """Ask one provider by hand."""
 
@@ -155,19 +198,50 @@ class Subject:
         return {name: repr(value) for name, value in held if not name.startswith("__")}
 
     def has(self, hook: str) -> bool:
-        """Tell whether the plugin has an optional hook."""
+        """Return whether the plugin has an optional hook."""
         return callable(getattr(self.implementation, hook, None))
+
+    def takes(self, hook: str, argument: str) -> bool:
+        """Return whether a hook of the plugin takes an argument."""
+        return self.has(hook) and argument in signature(getattr(self.implementation, hook)).parameters
+
+    def is_whole(self, *pair: str) -> bool:
+        """Return whether the plugin has both hooks of a pair, or neither; raises AssertionError if it has one alone."""
+        found = [hook for hook in pair if self.has(hook)]
+        if len(found) == 1:
+            raise AssertionError(f"{pair[0]} and {pair[1]} are a pair; one of them is missing: found {found[0]} alone")
+        return bool(found)
 
     # Requests
 
     def request(self, chat: Chat, *, key: str | None = KEY, base_url: str = BASE_URL) -> Request:
-        """Build a request."""
+        """Build a request of a chat as the core gives it to this provider."""
+        keeps = "provider_data" in self.info.supports
+        messages = own_messages(chat.messages, self.info.name, keeps=keeps)
+        if messages != chat.messages:
+            chat = attrs.evolve(chat, messages=messages)
         return self.hooks.build_request(chat, self.model, endpoint(base_url, key))
 
     def requests(self) -> list[Request]:
-        """Build a request of each kind."""
-        listing = self.hooks.build_models_request(endpoint(), None)
-        return [*(self.request(hello(), key=key) for key in self.keys), *([] if listing is None else [listing])]
+        """Build a request of each kind that goes to the base URL."""
+        found = [self.request(hello(), key=key) for key in self.keys]
+        listing = self.models_request()
+        found += [] if listing is None else [listing]
+        return [*found, self.embed_request(("one", "two"))] if self.has("build_embed_request") else found
+
+    def models_request(
+        self, after: str | None = None, base_url: str = BASE_URL, key: str | None = KEY
+    ) -> Request | None:
+        """Build the request for a page of models."""
+        return self.hooks.build_models_request(endpoint(base_url, key), after)
+
+    def embed_request(self, texts: tuple[str, ...]) -> Request:
+        """Build the request for the vectors of texts."""
+        return self.hooks.build_embed_request(texts, self.model, endpoint(), {})
+
+    def token_request(self, base_url: str = BASE_URL, key: str | None = KEY) -> Request:
+        """Build the request for a token."""
+        return self.hooks.build_token_request(endpoint(base_url, key))
 
     @property
     def keys(self) -> tuple[str | None, ...]:
@@ -206,7 +280,7 @@ class Subject:
         return _answers_of(self.plugin)
 
     async def record(self) -> tuple[Answer, ...]:
-        """Do so anew."""
+        """Ask the sandbox again."""
         found: dict[Recording, Answer] = {}
         wanted = [hello(), *(CHATS[feature]() for feature in ASKED)]
         async with Sandbox(self.implementation) as url:
@@ -218,11 +292,31 @@ class Subject:
         return tuple(found.values())
 
     async def _answer(self, url: str, chat: Chat, key: str | None) -> Answer:
-        request = merge_headers(self.request(chat, key=key, base_url=url), endpoint(url, key))
-        recording = await record(request.url, method=request.method, headers=request.headers, body=request.body or b"")
+        recording = await self._sent(self.request(chat, key=await self._key(url, key), base_url=url))
         if not 200 <= recording.status < 300 or not recording.body:
             raise AssertionError(f"the sandbox answers {chat!r} by {recording.status} {recording.body!r:.200}")
         return Answer(chat, key, in_pieces(recording))
+
+    async def _sent(self, request: Request) -> Recording:
+        request = merge_headers(request, endpoint())
+        return await record(request.url, method=request.method, headers=request.headers, body=request.body or b"")
+
+    async def _key(self, url: str, key: str | None) -> str | None:
+        """Return what stands in for the key, if the plugin gets a token first."""
+        if not self.has("build_token_request"):
+            return key
+        recording = await self._sent(self.token_request(url, key))
+        return self.hooks.parse_token(ResponseHead(recording.status, recording.headers), recording.body).secret.reveal()
+
+    def refusals(self) -> list[bytes]:
+        """Return the bodies by which the sandbox refuses what is not a request of its wire."""
+        return asyncio.run(self._refusals())
+
+    async def _refusals(self) -> list[bytes]:
+        async with Sandbox(self.implementation) as url:
+            request = self.request(hello(), key=await self._key(url, KEY), base_url=url)
+            found = [await self._sent(attrs.evolve(request, body=body)) for body in (b"{}", b"[", b"7")]
+        return list({recording.body.strip(): None for recording in found if recording.status >= 400})
 
     def decode(self, answer: Answer, pieces: Sequence[bytes] | None = None) -> Decoded:
         """Decode an answer, or these pieces in its place; what is no error of providerkit's passes through."""
@@ -246,8 +340,18 @@ class Subject:
     # Over loopback
 
     def options(self, url: str, key: str | None = KEY) -> dict[str, Any]:
-        """Give the options of `run` that ask this provider there."""
+        """Return the options of `run` that ask this provider there."""
         return {"provider": self.implementation, "model": self.model.name, "base_url": url, "api_key": key}
+
+    def options_of_faults(self, url: str, key: str | None = KEY) -> dict[str, Any]:
+        """Return those for a server with one answer to all that it is asked, so that it is not asked for a token."""
+        options = self.options(url, key)
+        if self.has("build_token_request"):
+            plain = ModuleType(type(self.implementation).__name__)
+            hooks = HOOKS - {"build_token_request", "parse_token"}
+            vars(plain).update({hook: getattr(self.implementation, hook) for hook in filter(self.has, hooks)})
+            options["provider"] = plain
+        return options
 
     def replies(self) -> tuple[Reply, Reply, str]:
         """Ask the sandbox: awaiting all of the answer, blocking, and piece by piece."""
@@ -261,6 +365,50 @@ class Subject:
             awaited = await client.run(hello().messages, **self.options(url))
             return awaited, "".join([text async for text in client.run(hello().messages, **self.options(url))])
 
+    def conversation(self, key: str | None) -> list[Talk]:
+        """Talk to the sandbox twice in a row, with a tool if the provider has tools, and return how both went."""
+        return asyncio.run(self._conversation(key))
+
+    async def _conversation(self, key: str | None) -> list[Talk]:
+        uses_tools = "tools" in self.info.supports
+        tool = attrs.evolve(sandbox_tools()[0], function=_look_up)
+        question = CALL_ONE if uses_tools else hello().messages[0].text
+        found = []
+        async with Sandbox(self.implementation) as url, Client(retry=Retry(attempts=1)) as client:
+            wire = _Wire()
+            options = self._talking() | self.options(url, key)
+            chat = client.run(tools=[tool] if uses_tools else None, extensions=[wire], **options)
+            for _ in range(2):
+                wire.requests = []
+                reply = await chat.send(question)
+                found.append(Talk(reply, chat.messages, wire.requests))
+        return found
+
+    def _talking(self) -> dict[str, Any]:
+        """Return the option that lets the sandbox think, if it can be asked to."""
+        if "reasoning" in self.info.supports:
+            with suppress(UnsupportedFeature):
+                self.request(CHATS["reasoning"]())
+                return {"reasoning": "high"}
+        return {}
+
+    def embeddings(self, texts: tuple[str, ...]) -> Embeddings:
+        """Ask the sandbox for the vectors of texts."""
+        return asyncio.run(self._embeddings(texts))
+
+    async def _embeddings(self, texts: tuple[str, ...]) -> Embeddings:
+        async with Sandbox(self.implementation) as url, Client() as client:
+            return await client.embed(texts, **self.options(url))
+
+    def token(self) -> Token:
+        """Ask the sandbox for a token."""
+        return asyncio.run(self._token())
+
+    async def _token(self) -> Token:
+        async with Sandbox(self.implementation) as url:
+            recording = await self._sent(self.token_request(url))
+            return self.hooks.parse_token(ResponseHead(recording.status, recording.headers), recording.body)
+
     def refusal(self, chat: Chat) -> tuple[str | None, int]:
         """Give the option that is refused of a chat, and how many requests were sent."""
         return asyncio.run(self._refusal(chat))
@@ -271,7 +419,7 @@ class Subject:
         option = None
         async with server as url, Client(retry=Retry(attempts=1)) as client:
             try:
-                await client.run(chat.messages, **self.options(url), **given)
+                await client.run(chat.messages, **self.options_of_faults(url), **given)
             except UnsupportedFeature as error:
                 option = error.option
             except TYPED:
@@ -286,7 +434,7 @@ class Subject:
         timeouts = HASTE if fault in HANGING else Timeouts()
         server = FaultServer(fault, answer=answer.recording)
         async with server as url, Client(retry=Retry(attempts=1), limits=LIMITS, timeouts=timeouts) as client:
-            run = client.run(answer.chat.messages, tools=answer.chat.tools, **self.options(url, answer.key))
+            run = client.run(answer.chat.messages, tools=answer.chat.tools, **self.options_of_faults(url, answer.key))
             try:
                 return None, await run
             except TYPED as error:
@@ -302,7 +450,7 @@ class Subject:
     async def _cancel(self, answer: Answer, fault: Fault) -> str | None:
         server = FaultServer(fault, answer=answer.recording)
         async with asyncio.timeout(SOON), server as url, Client() as client:
-            run = client.run(answer.chat.messages, tools=answer.chat.tools, **self.options(url, answer.key))
+            run = client.run(answer.chat.messages, tools=answer.chat.tools, **self.options_of_faults(url, answer.key))
             task = asyncio.ensure_future(_collected(run))
             await server.asked()
             task.cancel()
@@ -318,24 +466,61 @@ class Subject:
         async with Sandbox(self.implementation) as url, Client() as client:
             return await client.provider(self.implementation).models(base_url=url, api_key=KEY)
 
+    def first_page(self) -> Page:
+        """Ask the sandbox for the first page of its models; an empty one if the provider can't be asked."""
+        return asyncio.run(self._first_page())
+
+    async def _first_page(self) -> Page:
+        async with Sandbox(self.implementation) as url:
+            request = self.hooks.build_models_request(endpoint(url, await self._key(url, KEY)), None)
+            if request is None:
+                return Page(())
+            recording = await self._sent(request)
+            return self.hooks.parse_models(ResponseHead(recording.status, recording.headers), recording.body)
+
     # Purity
 
-    def ask_each_hook(self, answers: Sequence[Answer]) -> None:
-        """Ask each pure hook once."""
+    def build_each_request(self) -> None:
+        """Ask each hook that builds a request."""
         for make, key in product(self.chats(), self.keys):
             with suppress(UnsupportedFeature):
                 self.request(make(), key=key)
         self.requests()
+        if self.has("build_token_request"):
+            self.token_request()
+
+    def read_each_answer(self, answers: Sequence[Answer]) -> None:
+        """Ask each hook that reads an answer."""
         for answer in answers:
             self.decode(answer)
         self.hooks.parse_error(ResponseHead(500), b'{"error": "no"}')
+        for parse in self.parsers():
+            with suppress(*TYPED):
+                parse(b"{}")
+
+    def parsers(self) -> list[Callable[[bytes], object]]:
+        """Return what reads the bodies that come whole."""
+        head = ResponseHead(200)
+        found: dict[str, Callable[[bytes], object]] = {
+            "parse_models": lambda body: self.hooks.parse_models(head, body),
+            "parse_embeddings": lambda body: self.hooks.parse_embeddings(head, body, 1),
+            "parse_token": lambda body: self.hooks.parse_token(head, body),
+        }
+        return [parse for hook, parse in found.items() if self.has(hook)]
+
+    def impure_calls(self, answers: Sequence[Answer]) -> list[str]:
+        """Return the clocks and draws that hooks have called; ids to make are a reason to, for requests alone."""
+        with watch_calls() as found:
+            self.read_each_answer(answers)
+            if not self.ids:
+                self.build_each_request()
+        return found
 
     @contextmanager
     def without_world(self) -> Iterator[None]:
-        """Let whoever reaches for the world fail; where there are ids to make, a clock may be read."""
-        names = _WORLD if self.ids else (*_WORLD, *_CLOCKS)
+        """Let every call fail that reaches for the world."""
         with ExitStack() as stack:
-            for name in names:
+            for name in _WORLD:
                 stack.enter_context(patch(name, _refusing(name)))
             yield
 
@@ -364,7 +549,6 @@ _WORLD = (
     "threading.Thread.start",
     "time.sleep",
 )
-_CLOCKS = ("time.time", "time.time_ns", "time.localtime", "time.gmtime")
 
 
 def _refusing(name: str) -> Callable[..., NoReturn]:
@@ -406,10 +590,16 @@ async def _collected(run: Run) -> Reply:
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Keep out what a developer has set: no keys but those that are given, no extensions."""
-    given_alone = patch("providerkit.engine.plan.find_key", lambda info, given=None: Secret(given) if given else None)
-    with given_alone, patch.dict(os.environ):
+    with ExitStack() as stack:
+        for module in ("plan", "targets"):
+            stack.enter_context(patch(f"providerkit.engine.{module}.find_key", _given_key))
+        stack.enter_context(patch.dict(os.environ))
         os.environ.pop(EXTENSIONS_VARIABLE, None)
         yield
+
+
+def _given_key(info: ProviderInfo, given: str | None = None) -> Secret | None:
+    return Secret(given) if given else None
 
 
 def endpoint(base_url: str = BASE_URL, key: str | None = KEY) -> Endpoint:
@@ -431,3 +621,10 @@ def in_pieces(recording: Recording) -> Recording:
 def like(piece: bytes, value: bytes) -> bytes:
     """Put a JSON value on the wire as this piece of it was: as a server-sent event, or as a line."""
     return b"data: " + value + b"\n\n" if piece.startswith((b"data:", b"event:", b"id:", b":")) else value + b"\n"
+
+
+def in_an_answer(pieces: Sequence[bytes], value: bytes) -> list[bytes]:
+    """Return the ways to put a JSON value into an answer: as its pieces are, and as an event of the type error."""
+    value = json.dumps(json.loads(value)).encode()
+    typed = any(piece.startswith(b"event:") for piece in pieces)
+    return [like(pieces[0], value), *([b"event: error\ndata: " + value + b"\n\n"] if typed else [])]

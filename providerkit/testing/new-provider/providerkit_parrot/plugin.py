@@ -32,6 +32,8 @@ from providerkit import (
 if TYPE_CHECKING:
     from aiohttp.web import Application
 
+REASONS = {"stop": "stop", "length": "length"}  # the words of the wire, and ours; any other is "other", and no success
+
 
 class Parrot:
     """Talk to Parrot."""
@@ -117,7 +119,7 @@ def _parse_event(data: bytes, event: str) -> list[Event]:
         case {"text": str(text)}:
             return [TextDelta(text)]
         case {"finish": str(reason)}:
-            return [Finish("length" if reason == "length" else "stop")]
+            return [Finish(REASONS.get(reason, "other"), raw=reason)]
         case {"usage": {"input": int(asked), "output": int(answered)}}:
             return [Usage(asked, answered)]
     return []

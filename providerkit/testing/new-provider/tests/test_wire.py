@@ -11,7 +11,7 @@ EVENTS = b'data: {"text": "Hello"}\n\ndata: {"finish": "length"}\n\ndata: {"usag
 def test_bytes_become_events():
     decoder = Parrot().parse_stream(ResponseHead(200))
     assert decoder.feed(EVENTS) == [TextDelta("Hello"), Usage(1, 2)]
-    assert decoder.feed(b"data: [DONE]\n\n") == [Finish("length")]
+    assert decoder.feed(b"data: [DONE]\n\n") == [Finish("length", raw="length")]
 
 
 def test_an_error_is_told_in_its_own_words():
