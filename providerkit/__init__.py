@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         TextPart as TextPart,
         ToolCall as ToolCall,
     )
+    from .chat.provider_data import note_left_out as note_left_out
     from .chat.replies import Attempt as Attempt, Reply as Reply
     from .chat.tools import Tool as Tool
     from .client import Client as Client, Provider as Provider, embed as embed, provider as provider, run as run
@@ -106,6 +107,7 @@ _MODULES = {
     "chat.models": "Model Page ProviderInfo",
     "chat.options": "Chat merge_extra",
     "chat.parts": "FilePart ImagePart Part ProviderData ReasoningPart TextPart ToolCall",
+    "chat.provider_data": "note_left_out",
     "chat.replies": "Attempt Reply",
     "chat.tools": "Tool",
     "client": "Client Provider embed provider run",
