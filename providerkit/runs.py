@@ -194,8 +194,7 @@ class Run:
         blocking.check_process(self._process)
         self._turns.begin(self)
         self._ask_again()
-        state = RunState(self._bound, "chat", self._question.chat(self._bound.first))
-        self._transcript = Transcript(state.attempts)
+        state = RunState(self._bound, "chat", self._question.chat(self._bound.first), self._transcript.attempts)
         loop = ToolLoop(state, self._question, self._transcript, self._plan.rounds, collected=collected)
         self._loop = weakref.ref(loop)
         self._started = True

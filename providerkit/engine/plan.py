@@ -208,6 +208,7 @@ class Plan:
         if self.typed is not None:
             asked["response_format"] = self.typed.schema
         self.chat = Chat((), **asked)  # its options, checked here once
+        self._features = tuple(self.chat.features())
 
     @property
     def name(self) -> str:
@@ -241,10 +242,10 @@ class Plan:
 
     def _has_other_keys(self, bound: Bound) -> bool:
         """Return whether a key of the environment or the keyring is another one by now."""
-        return any(
-            route.api_key is None and find_key(target.info) != target.endpoint.api_key
-            for target, (_, route) in zip(bound.targets, self._routes, strict=True)
-        )
+        for target, (_, route) in zip(bound.targets, self._routes, strict=True):
+            if route.api_key is None and find_key(target.info) != target.endpoint.api_key:
+                return True
+        return False
 
     def ask(self, bound: Bound, messages: tuple[Message, ...], new: tuple[Message, ...]) -> ChatOperation:
         """Return the question for the next turn of a chat, of whose messages `new` are the caller's.
@@ -252,7 +253,7 @@ class Plan:
         Raises UnsupportedFeature if a route can't serve it.
         """
         _check_addressees(new, bound.targets)
-        operation = ChatOperation(self.chat, messages)
+        operation = ChatOperation(self.chat, self._features, messages)
         bound.check(operation)
         return operation
 
@@ -341,7 +342,7 @@ def _check_addressees(messages: tuple[Message, ...], targets: tuple[Target, ...]
     a history, and each provider is given its own.
     """
     asked = {target.info.name for target in targets}
-    for data in data_of(message for message in messages if message.role != "assistant"):
+    for data in data_of([message for message in messages if message.role != "assistant"]):
         if data.provider is not None and data.provider not in asked:
             raise InvalidMessages(
                 f"a message holds provider data for {data.provider!r}, but this call asks {', '.join(sorted(asked))}"

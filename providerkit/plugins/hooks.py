@@ -47,6 +47,7 @@ class Hooks:
         # Mostly nobody answers these, and pluggy takes a microsecond each time to find that out.
         self._is_observed = bool(relay.observe.get_hookimpls())
         self._is_wrapped = len(relay.wrap_transport.get_hookimpls()) > 1
+        self._alone = {name: impl for name, caller in vars(relay).items() if (impl := _only_implementation(caller))}
         self.info: ProviderInfo = self._ask(ProviderInfo, "describe")
 
     def resolve_model(self, name: str | None) -> Model:
@@ -162,8 +163,13 @@ class Hooks:
 
     def _answer(self, hook: str, wanted: str, is_wanted: Callable[[Any], bool], **facts: object) -> Any:
         """Ask a hook, and look at its answer, which is code of others as well: it may have properties."""
+        alone = self._alone.get(hook)
         try:
-            answer = getattr(self._relay, hook)(hook=self._relay, **facts)
+            if alone is not None:
+                facts["hook"] = self._relay
+                answer = alone.function(*[facts[name] for name in alone.argnames])
+            else:
+                answer = getattr(self._relay, hook)(hook=self._relay, **facts)
             if is_wanted(answer):
                 return answer
             failure = self._mistyped(hook, wanted, answer)
@@ -210,6 +216,15 @@ class Hooks:
         )
         culprit = next(filter(None, entered), self._provider)
         return broken(culprit.name, what, error, distribution=culprit.distribution, hook=hook)
+
+
+def _only_implementation(caller: Any) -> Any:
+    """Return what answers a hook with one answer, if nothing else answers or wraps it; None otherwise."""
+    impls = caller.get_hookimpls()
+    if len(impls) != 1 or not caller.spec or not caller.spec.opts["firstresult"]:
+        return None
+    (impl,) = impls
+    return None if impl.wrapper or impl.hookwrapper else impl
 
 
 def _is_decoder(answer: object) -> bool:

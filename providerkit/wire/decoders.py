@@ -303,9 +303,10 @@ class ByContent:
 
 _BLANK = re.compile(rb"\A(?:[ \t\r\n]|" + _BOM + rb")++")  # possessive: to go back takes 140 bytes for each
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b"error:", b":")
+_LONGEST_FIELD = max(map(len, _FIELDS))
 
 
 def _decides(start: bytes) -> bool:
     if not start or _BOM.startswith(start):
         return False
-    return start.startswith(_FIELDS) or not any(field.startswith(start) for field in _FIELDS)
+    return len(start) >= _LONGEST_FIELD or start.startswith(_FIELDS) or not any(f.startswith(start) for f in _FIELDS)

@@ -106,11 +106,9 @@ class Mask:
                 for layer in reversed(layers):
                     span = layer.below(*span)
                 yield span
-            if len(layers) == LAYERS:
+            if len(layers) == LAYERS or not _ESCAPE.search(text):
                 return
             layer = _Layer(text)
-            if layer.text == text:
-                return
             layers.append(layer)
             text = layer.text
 
