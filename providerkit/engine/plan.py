@@ -237,8 +237,12 @@ class Plan:
         bound = self._bound()
         if bound is None or bound.extensions != extensions or self._has_other_keys(bound):
             bound = self._resolve(extensions)
-            self._bound = weakref.ref(bound) if any(map(is_passing, extensions)) else lambda: bound
+            self._bound = weakref.ref(bound) if any(map(self._may_end_before, extensions)) else lambda: bound
         return bound
+
+    def _may_end_before(self, extension: Plugin) -> bool:
+        """Return whether nobody but this plan might keep an extension alive."""
+        return is_passing(extension) and not any(extension.implementation is item for item in self._settings.extensions)
 
     def _has_other_keys(self, bound: Bound) -> bool:
         """Return whether a key of the environment or the keyring is another one by now."""

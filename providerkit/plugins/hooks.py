@@ -28,7 +28,7 @@ from .hookspecs import Observer
 if TYPE_CHECKING:
     from ..wire.transport import Transport
 from .loading import T
-from .plugin import Plugin, broken, refused
+from .plugin import Plugin, broken, module_of, refused
 
 _UNREADABLE = (JSONDecodeError, UnicodeDecodeError, RecursionError)  # what parsers raise for a body, whoever wrote them
 
@@ -209,7 +209,7 @@ class Hooks:
         """Blame the plugin whose code was the last to be entered: one of its hooks, or its module."""
         impls = [impl for caller in vars(self._relay).values() for impl in caller.get_hookimpls()]
         hooks = {impl.function.__code__: self._plugins.get(id(impl.plugin)) for impl in impls}
-        modules = {type(plugin.implementation).__module__: plugin for plugin in self._plugins.values()}
+        modules = {module_of(plugin): plugin for plugin in self._plugins.values()}
         frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
         entered = (
             hooks.get(frame.f_code) or modules.get(str(frame.f_globals.get("__name__"))) for frame in reversed(frames)
