@@ -111,9 +111,9 @@ def test_plans_are_forgotten_before_they_are_too_many(client, monkeypatch):
 def test_an_extension_that_is_passed_again_is_assembled_once(client):
     extension, known = Through(), len(assembly._bound)
     hooks = [bound(client, extensions=[extension]).first.hooks for _ in range(2)]
-    assert hooks[0] is hooks[1]
+    assert hooks[0]._relay is hooks[1]._relay
     assert len(assembly._bound) == known + 1
-    del extension
+    del extension, hooks
     gc.collect()
     assert len(assembly._bound) == known
 
@@ -140,9 +140,14 @@ def test_an_object_that_can_not_be_held_weakly_is_not_held():
     assert len(assembly._bound) == known
 
 
+def test_hooks_keep_the_extensions_alive_that_they_ask():
+    hooks = assemble(find_provider(Parrot), (Plugin("clumsy", Clumsy()),))
+    gc.collect()
+    assert hooks.observe(Chat(()), Model("grey")) == [stumble]
+
+
 def test_what_is_raised_beyond_the_hooks_of_an_extension_that_was_passed_is_told_as_its_own():
-    extension = Plugin("clumsy", Clumsy())
-    hooks = assemble(find_provider(Parrot), (extension,))
+    hooks = assemble(find_provider(Parrot), (Plugin("clumsy", Clumsy()),))
     (watch,) = hooks.observe(Chat(()), Model("grey"))
     with pytest.raises(ZeroDivisionError) as raised:
         watch()

@@ -101,7 +101,7 @@ def _bind_passing(provider: Plugin, extensions: tuple[Plugin, ...]) -> Hooks:
         hooks = Hooks(_bound_relay(provider, extensions, held), provider, held)
         if not any(map(is_passing, held)):
             _bound[key] = hooks
-    return hooks
+    return hooks.holding(extensions)
 
 
 def _hold(extension: Plugin, key: tuple[object, ...]) -> Plugin:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping
+from copy import copy
 from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any
 
@@ -43,12 +44,19 @@ class Hooks:
     def __init__(self, relay: Any, provider: Plugin, extensions: tuple[Plugin, ...] = ()) -> None:
         self._relay = relay
         self._provider = provider
+        self._held = extensions
         self._plugins = {id(plugin.implementation): plugin for plugin in (provider, *extensions)}
         # Mostly nobody answers these, and pluggy takes a microsecond each time to find that out.
         self._is_observed = bool(relay.observe.get_hookimpls())
         self._is_wrapped = len(relay.wrap_transport.get_hookimpls()) > 1
         self._alone = {name: impl for name, caller in vars(relay).items() if (impl := _only_implementation(caller))}
         self.info: ProviderInfo = self._ask(ProviderInfo, "describe")
+
+    def holding(self, extensions: tuple[Plugin, ...]) -> Hooks:
+        """Return the same hooks, which keep the extensions alive that they ask."""
+        other = copy(self)
+        other._held = extensions
+        return other
 
     def resolve_model(self, name: str | None) -> Model:
         """Say which model is meant; an empty name is the default."""

@@ -34,7 +34,7 @@ class Plugin:
 
 
 class Passed:
-    """An object that was passed as an extension, which is not kept alive: a call holds it as long as it runs."""
+    """An object that was passed as an extension, which is not kept alive: the Hooks of a call hold it."""
 
     def __init__(self, implementation: object, forget: Callable[[object], object]) -> None:
         self._implementation = weakref.ref(implementation, forget)
