@@ -209,7 +209,7 @@ class Run:
 
     async def _collect(self, loop: ToolLoop) -> Reply:
         try:
-            while await loop.next() is not None:
+            while not self._transcript.finished and await loop.next() is not None:
                 pass
             self._commit(loop)
         finally:

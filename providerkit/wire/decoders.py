@@ -222,8 +222,9 @@ class JSONBody:
         finishes = [event for event in events if type(event) is Finish]
         others: list[Event] = [event for event in events if type(event) is not Finish]
         self.ended = type(value) not in (int, float)  # the beginning of a number is a number
-        called_tool = any(type(event) is ToolCallDelta for event in others)
-        return [*others, finishes[0] if finishes else _default_finish(called_tool)]
+        if finishes:
+            return [*others, finishes[0]]
+        return [*others, _default_finish(ToolCallDelta in map(type, others))]
 
     def _value(self) -> Any:
         body, self._body = self._body.getvalue().removeprefix(_BOM), BytesIO()
