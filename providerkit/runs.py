@@ -194,8 +194,7 @@ class Run:
         blocking.check_process(self._process)
         self._turns.begin(self)
         self._ask_again()
-        state = RunState(self._bound, "chat", self._question.chat(self._bound.first))
-        self._transcript = Transcript(state.attempts)
+        state = RunState(self._bound, "chat", self._question.chat(self._bound.first), self._transcript.attempts)
         loop = ToolLoop(state, self._question, self._transcript, self._plan.rounds, collected=collected)
         self._loop = weakref.ref(loop)
         self._started = True
@@ -210,7 +209,7 @@ class Run:
 
     async def _collect(self, loop: ToolLoop) -> Reply:
         try:
-            while await loop.next() is not None:
+            while not self._transcript.finished and await loop.next() is not None:
                 pass
             self._commit(loop)
         finally:

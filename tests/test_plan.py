@@ -8,8 +8,12 @@ from packages import forget
 from parrots import Parrot
 
 import providerkit
-from providerkit import InvalidOption, Retry, Timeouts, hookimpl
+from providerkit import Chat, InvalidOption, Model, Retry, Timeouts, hookimpl
 from providerkit.engine import plan as plans
+from providerkit.plugins import assembly
+from providerkit.plugins.assembly import assemble
+from providerkit.plugins.loading import find_provider
+from providerkit.plugins.plugin import Plugin
 
 
 @pytest.fixture
@@ -102,6 +106,62 @@ def test_plans_are_forgotten_before_they_are_too_many(client, monkeypatch):
     for rounds in range(5):
         bound(client, rounds=rounds)
         assert len(client._settings.plans._known) <= 2
+
+
+def test_an_extension_that_is_passed_again_is_assembled_once(client):
+    extension, known = Through(), len(assembly._bound)
+    hooks = [bound(client, extensions=[extension]).first.hooks for _ in range(2)]
+    assert hooks[0]._relay is hooks[1]._relay
+    assert len(assembly._bound) == known + 1
+    del extension, hooks
+    gc.collect()
+    assert len(assembly._bound) == known
+
+
+def test_the_extensions_of_a_client_live_as_long_as_it_does():
+    with providerkit.Client(extensions=[Through()]) as client:
+        assert bound(client) is bound(client)
+
+
+def test_an_object_that_can_not_be_held_weakly_is_not_held():
+    class Slotted:
+        __slots__ = ("name",)
+
+        def __init__(self, name):
+            self.name = name
+
+        @hookimpl
+        def observe(self):
+            return self.name
+
+    known = len(assembly._bound)
+    hooks = [assemble(find_provider(Parrot), (Plugin("slotted", Slotted(name)),)) for name in "ab"]
+    assert [each.observe(Chat(()), Model("grey")) for each in hooks] == [["a"], ["b"]]
+    assert len(assembly._bound) == known
+
+
+def test_hooks_keep_the_extensions_alive_that_they_ask():
+    hooks = assemble(find_provider(Parrot), (Plugin("clumsy", Clumsy()),))
+    gc.collect()
+    assert hooks.observe(Chat(()), Model("grey")) == [stumble]
+
+
+def test_what_is_raised_beyond_the_hooks_of_an_extension_that_was_passed_is_told_as_its_own():
+    hooks = assemble(find_provider(Parrot), (Plugin("clumsy", Clumsy()),))
+    (watch,) = hooks.observe(Chat(()), Model("grey"))
+    with pytest.raises(ZeroDivisionError) as raised:
+        watch()
+    assert str(hooks.failed("the watch stopped", raised.value)).startswith("plugin 'clumsy': the watch stopped")
+
+
+class Clumsy:
+    @hookimpl
+    def observe(self):
+        return stumble
+
+
+def stumble():
+    return 1 / 0
 
 
 class Through:

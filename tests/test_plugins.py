@@ -542,8 +542,8 @@ def test_extensions_and_providers_of_one_name_do_not_collide(install):
 
 def test_what_is_joined_is_joined_once():
     a, b = Tag("a"), Tag("b")
-    assert hooks_of(Parrot, a, b) is hooks_of(Parrot, a, b)
-    assert hooks_of(Parrot, a, b) is not hooks_of(Parrot, b, a)
+    assert hooks_of(Parrot, a, b)._relay is hooks_of(Parrot, a, b)._relay
+    assert hooks_of(Parrot, a, b)._relay is not hooks_of(Parrot, b, a)._relay
 
 
 def test_an_extension_that_is_not_active_is_not_imported(install):

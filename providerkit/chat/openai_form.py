@@ -32,13 +32,14 @@ def parse_messages(prompt: Prompt) -> tuple[Message, ...]:
     November 2026); the role "developer" is read as "system". Nothing is changed in place.
     Raises InvalidMessages, naming the message by its index.
     """
+    if isinstance(prompt, Message):
+        return (prompt,)
     if isinstance(prompt, str):
-        prompt = (Message("user", prompt),) if prompt.strip() else ()
-    elif isinstance(prompt, Message):
-        prompt = (prompt,)
+        messages: tuple[Message, ...] = (Message("user", prompt),) if prompt.strip() else ()
     elif isinstance(prompt, (Mapping, bytes)) or not isinstance(prompt, Iterable):
         raise InvalidMessages(f"messages is {type(prompt).__name__}; pass a string, a Message, or a list of messages")
-    messages = tuple(_parse_message(index, item) for index, item in enumerate(prompt))
+    else:
+        messages = tuple([_parse_message(index, item) for index, item in enumerate(prompt)])
     if not messages:
         raise InvalidMessages("there is no message to send; pass a non-empty string or list")
     return messages

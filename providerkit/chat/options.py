@@ -6,7 +6,7 @@ The fields of Chat are the list. `run`, conversations, the command line and the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -123,12 +123,12 @@ class Chat:
     def system_texts(self) -> tuple[str, ...]:
         """Return every system text: the option's first, then those of the messages."""
         option = () if self.system is None else (self.system,)
-        return (*option, *(message.text for message in self.messages if message.role == "system"))
+        return (*option, *[message.text for message in self.messages if message.role == "system"])
 
     @property
     def turns(self) -> tuple[Message, ...]:
         """Return the messages without the system ones."""
-        return tuple(message for message in self.messages if message.role != "system")
+        return tuple([message for message in self.messages if message.role != "system"])
 
     def features(self) -> Iterator[str]:
         """Yield what a provider must support to serve this chat, in words of `ProviderInfo.supports`.
@@ -136,28 +136,36 @@ class Chat:
         >>> list(Chat((Message("user", "Hello"),), system="Be brief.", seed=1).features())
         ['system', 'seed']
         """
-        turns = self.turns
-        if self.system is not None or len(turns) < len(self.messages):
+        if self.system is not None:
             yield "system"
         for option in OPTIONS[1:]:
             if getattr(self, option) not in (None, (), {}):
                 yield option
-        if len(turns) > 1:
-            yield "history"
-        if turns and turns[-1].role == "assistant":
-            yield "prefill"
-        if any(message.tool_calls or message.role == "tool" for message in turns):
-            yield "tools"
-        contents = [message.content for message in self.messages if not isinstance(message.content, str)]
-        kinds = {type(part) for content in contents for part in content}
-        for kind, feature in _FEATURES_OF_PARTS.items():
-            if kind in kinds:
-                yield feature
+        yield from features_of(self.messages)
 
 
 OPTIONS = tuple(field.name for field in attrs.fields(Chat) if field.name != "messages")
 _FEATURES_OF_PARTS = {ImagePart: "images", FilePart: "files"}
 FEATURES = frozenset({*OPTIONS, *_FEATURES_OF_PARTS.values(), "history", "prefill", "provider_data"})
+
+
+def features_of(messages: Sequence[Message]) -> list[str]:
+    """Return what a provider must support to be given these messages."""
+    turns = [message for message in messages if message.role != "system"]
+    found = []
+    if len(turns) < len(messages):
+        found.append("system")
+    if len(turns) > 1:
+        found.append("history")
+    if turns and turns[-1].role == "assistant":
+        found.append("prefill")
+    if [message for message in turns if message.tool_calls or message.role == "tool"]:
+        found.append("tools")
+    contents = [message.content for message in messages if not isinstance(message.content, str)]
+    if contents:
+        kinds = {type(part) for content in contents for part in content}
+        found += [feature for kind, feature in _FEATURES_OF_PARTS.items() if kind in kinds]
+    return found
 
 
 def merge_extra(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:

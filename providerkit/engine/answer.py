@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 
 import attrs
 
@@ -63,9 +63,10 @@ class Answer:
         return StreamTruncated("the end of the body did not come") if self._is_cut else None
 
     async def aclose(self) -> None:
-        """Close the chunks where they come from a generator, which its loop would close in a task of its own."""
-        if isinstance(self._chunks, AsyncGenerator):
-            await self._chunks.aclose()
+        """Close the chunks if they come from a generator, which its loop would close in a task of its own."""
+        close = getattr(self._chunks, "aclose", None)
+        if close is not None:
+            await close()
 
     async def next(self) -> list[Event]:
         """Give the events of the next bytes; those of the end of the body where none come."""

@@ -78,12 +78,13 @@ class Watch:
         self._fired: str | None = None
 
     def __enter__(self) -> Self:
-        self._waiting.begin(self._clock.now())
+        now = self._clock.now()
+        self._waiting.begin(now)
         self._task = task = asyncio.current_task(self._loop)
         assert task is not None  # whoever awaits is a task
         self._cancelling = task.cancelling()
         if self._timer is None:
-            self._arm()
+            self._arm(now)
         return self
 
     def __exit__(
@@ -117,9 +118,9 @@ class Watch:
         try:
             yield
         finally:
-            self._waiting.since = self._clock.now()
+            self._waiting.since = now = self._clock.now()
             self.close()  # the timer may be that of `total`, and the next to fire another
-            self._arm()
+            self._arm(now)
 
     def settle(self) -> None:
         """Stop the clocks: what the answer is, is known, and the rest is bounded elsewhere."""
@@ -130,18 +131,19 @@ class Watch:
         if self._waiting.content():
             self.close()  # entering sets it anew
 
-    def _arm(self) -> None:
+    def _arm(self, now: float) -> None:
         due = self._waiting.next()
         if due is not None:
-            self._timer = self._clock.call_later(due[1] - self._clock.now(), self._ring)
+            self._timer = self._clock.call_later(due[1] - now, self._ring)
 
     def _ring(self) -> None:
         self._timer = None
         due = self._waiting.next()
         if self._task is None or due is None:
             return
-        if due[1] > self._clock.now():
-            self._arm()
+        now = self._clock.now()
+        if due[1] > now:
+            self._arm(now)
         else:
             self._fired = due[0]
             self._task.cancel()

@@ -66,7 +66,7 @@ class Exchange:
                     events = await answer.next()
                     if self._collector.add(events):
                         watch.content()
-                    elif not self._collector.has_content:
+                    elif events and not self._collector.has_content:
                         self._weigh(events)
                 if answer.finish:
                     events = [*events[:-1], *self._collector.make_ids(self._question.messages), events[-1]]
@@ -139,7 +139,8 @@ class Exchange:
     async def _send(self, watch: Watch) -> Answer:
         request = self._request
         assert request is not None  # _begin has made it
-        self._observers.tell("attempt", self._target.route, request)
+        if self._is_observed:
+            self._observers.tell("attempt", self._target.route, request)
         sending = self._state.transport.send(request)
         response = await watch.send(sending)
         self._sending = sending

@@ -106,6 +106,7 @@ class NetworkTransport:
         self._proxy = proxy
         self._proxy_address, self._proxy_headers = split_credentials(None if is_socks(proxy) else proxy)
         self._connector = connector
+        self._is_shared = connector is None and not is_socks(proxy)
         self._timeout = aiohttp.ClientTimeout(
             total=None, connect=connect, sock_connect=NO_LIMIT if is_socks(proxy) else None
         )
@@ -113,9 +114,6 @@ class NetworkTransport:
     def send(self, request: Request) -> _Sending:
         """Give the response as soon as its head is there; leaving closes what is unread."""
         return _Sending(self, request)
-
-    async def _shared_session(self) -> ClientSession | None:
-        return None if self._connector or is_socks(self._proxy) else await self._connections.session()
 
     def _own_session(self) -> ClientSession:
         """Make a session for one request: over the caller's connector, or a SOCKS proxy."""
@@ -169,13 +167,15 @@ class _Sending:
             self._loop.call_soon_threadsafe(close_response, self._response)
 
     async def __aenter__(self) -> NetworkResponse:
-        session = await self._transport._shared_session()
-        if session is None:
+        if self._transport._is_shared:
+            session = await self._transport._connections.session()
+        else:
             session = self._own = self._transport._own_session()
         try:
             response = await self._transport._request(session, self._request)
         except BaseException:
-            await self._close_own()
+            if self._own is not None:
+                await self._own.close()
             raise
         self._loop = asyncio.get_running_loop()
         self._response = response
@@ -184,14 +184,15 @@ class _Sending:
 
     async def __aexit__(self, kind: type[BaseException] | None, *failure: object) -> None:
         try:
-            if kind is None:
+            if kind is None and not self._answer.is_complete:
                 await self._settle()
         finally:
             response, self._response = self._response, None
             self._answer.let_go()
             if response is not None:
                 close_response(response)
-            await self._close_own()
+            if self._own is not None:
+                await self._own.close()
 
     async def _settle(self) -> None:
         """Let the end of the body in, where it is at the door: only then is the connection used again.
@@ -201,10 +202,6 @@ class _Sending:
         for _ in range(2):
             if not self._answer.is_complete:
                 await asyncio.sleep(0)
-
-    async def _close_own(self) -> None:
-        if self._own is not None:
-            await self._own.close()
 
 
 class NetworkResponse:

@@ -14,7 +14,7 @@ import attrs
 from ..chat.embeddings import Embeddings
 from ..chat.events import Event, Finish
 from ..chat.messages import Message
-from ..chat.options import Chat
+from ..chat.options import Chat, features_of
 from ..chat.provider_data import data_of, own_messages
 from ..chat.tools import Tool
 from ..errors import Argument, StreamTruncated, UnsupportedFeature
@@ -72,10 +72,11 @@ class Collector(Protocol):
 
 
 class ChatOperation:
-    """Ask for the next turn of a chat; `options` holds its options, and no messages."""
+    """Ask for the next turn of a chat; `options` holds its options, and no messages, and `features` what these take."""
 
-    def __init__(self, options: Chat, messages: tuple[Message, ...]) -> None:
+    def __init__(self, options: Chat, features: tuple[str, ...], messages: tuple[Message, ...]) -> None:
         self._options = options
+        self._features = features
         self.messages = messages
         self._chats: dict[Target, Chat] = {}
 
@@ -86,7 +87,7 @@ class ChatOperation:
 
     def with_messages(self, messages: tuple[Message, ...]) -> ChatOperation:
         """Return the same question with other messages: the next round of tools."""
-        return ChatOperation(self._options, messages)
+        return ChatOperation(self._options, self._features, messages)
 
     def chat(self, target: Target) -> Chat:
         """Return the chat as a target is given it: without what other providers have said of their own."""
@@ -100,7 +101,8 @@ class ChatOperation:
     def check(self, target: Target) -> None:
         """Raise UnsupportedFeature if a target can't serve the chat."""
         name, supports = target.info.name, target.supports
-        for feature in self.chat(target).features():
+        extra = ("extra",) if target.extra else ()
+        for feature in (*self._features, *extra, *features_of(self.messages)):
             if feature not in supports:
                 raise UnsupportedFeature(
                     f"{name} does not serve ",

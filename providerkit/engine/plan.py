@@ -221,6 +221,7 @@ class Plan:
         if self.typed is not None:
             asked["response_format"] = self.typed.schema
         self.chat = Chat((), **asked)  # its options, checked here once
+        self._features = tuple(self.chat.features())
 
     @property
     def name(self) -> str:
@@ -249,15 +250,19 @@ class Plan:
         bound = self._bound()
         if bound is None or bound.extensions != extensions or self._has_other_keys(bound):
             bound = self._resolve(extensions)
-            self._bound = weakref.ref(bound) if any(map(is_passing, extensions)) else lambda: bound
+            self._bound = weakref.ref(bound) if any(map(self._may_end_before, extensions)) else lambda: bound
         return bound
+
+    def _may_end_before(self, extension: Plugin) -> bool:
+        """Return whether nobody but this plan might keep an extension alive."""
+        return is_passing(extension) and not any(extension.implementation is item for item in self._settings.extensions)
 
     def _has_other_keys(self, bound: Bound) -> bool:
         """Return whether a key of the environment or the keyring is another one by now."""
-        return any(
-            route.api_key is None and find_key(target.info) != target.endpoint.api_key
-            for target, (_, route) in zip(bound.targets, self._routes, strict=True)
-        )
+        for target, (_, route) in zip(bound.targets, self._routes, strict=True):
+            if route.api_key is None and find_key(target.info) != target.endpoint.api_key:
+                return True
+        return False
 
     def ask(self, bound: Bound, messages: tuple[Message, ...], new: tuple[Message, ...]) -> ChatOperation:
         """Return the question for the next turn of a chat, of whose messages `new` are the caller's.
@@ -265,7 +270,7 @@ class Plan:
         Raises UnsupportedFeature if a route can't serve it.
         """
         _check_addressees(new, bound.targets)
-        operation = ChatOperation(self.chat, messages)
+        operation = ChatOperation(self.chat, self._features, messages)
         bound.check(operation)
         return operation
 
@@ -354,7 +359,7 @@ def _check_addressees(messages: tuple[Message, ...], targets: tuple[Target, ...]
     a history, and each provider is given its own.
     """
     asked = {target.info.name for target in targets}
-    for data in data_of(message for message in messages if message.role != "assistant"):
+    for data in data_of([message for message in messages if message.role != "assistant"]):
         if data.provider is not None and data.provider not in asked:
             raise InvalidMessages(
                 f"a message holds provider data for {data.provider!r}, but this call asks {', '.join(sorted(asked))}"

@@ -19,13 +19,18 @@ from .targets import finalize_error
 
 
 class RunState:
-    """One run, from its start to its end; `chat` is what is asked, None if the operation is not a chat."""
+    """One run, from its start to its end; `chat` is what is asked, None if the operation is not a chat.
 
-    def __init__(self, bound: Bound, operation: str, chat: Chat | None = None) -> None:
+    `attempts` is the list that they are noted in.
+    """
+
+    def __init__(
+        self, bound: Bound, operation: str, chat: Chat | None = None, attempts: list[Attempt] | None = None
+    ) -> None:
         first = bound.first
         self.bound = bound
         self.process = blocking.process()
-        self.attempts: list[Attempt] = []
+        self.attempts: list[Attempt] = [] if attempts is None else attempts
         self.started: float | None = None
         self.error: ProviderKitError | None = None
         self._is_told = False

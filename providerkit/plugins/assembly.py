@@ -8,7 +8,6 @@ from copy import copy
 from functools import lru_cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
 
 import attrs
 import pluggy
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from ..wire.transport import Transport
 from .checks import check_arguments, check_required, check_signature, check_wraps, marked_hooks
 from .hooks import Hooks
-from .plugin import Plugin, broken, refused
+from .plugin import Passed, Plugin, broken, refused
 
 
 def assemble(provider: Plugin, extensions: tuple[Plugin, ...] = ()) -> Hooks:
@@ -31,12 +30,8 @@ def assemble(provider: Plugin, extensions: tuple[Plugin, ...] = ()) -> Hooks:
     Raises PluginError, naming the plugin and its distribution, for everything that a
     plugin must not do (see the checks below).
     """
-    if any(map(is_passing, extensions)):
-        key = (provider._key(), *(item._key() for item in extensions))
-        hooks = _bound.get(key) or Hooks(_bound_relay(provider, extensions), provider, extensions)
-        _bound[key] = hooks
-    else:
-        hooks = _assemble(provider, extensions)
+    join = _bind_passing if any(map(is_passing, extensions)) else _assemble
+    hooks = join(provider, extensions)
     if provider.distribution is not None and hooks.info.name != provider.name:
         raise refused(provider, f"describe() says its name is {hooks.info.name!r}, not that of its entry point")
     return hooks
@@ -67,7 +62,7 @@ def _registered(provider: Plugin, extensions: tuple[Plugin, ...]) -> pluggy.Plug
 def is_passing(extension: Plugin) -> bool:
     """Return whether an extension is an object that was passed, maybe for this call, with the hooks of its class."""
     implementation = extension.implementation
-    if extension.distribution is not None or isinstance(implementation, ModuleType):
+    if extension.distribution is not None or isinstance(implementation, (ModuleType, Passed)):
         return False
     own = getattr(implementation, "__dict__", {}).values()
     return not any(map(inspect.isroutine, own)) and not hasattr(type(implementation), "hookspecs")
@@ -85,18 +80,40 @@ class _Slot:
         """Return the function, in pluggy's form, of the extension in this place."""
         if self.place is None:
             return self.impl
-        plugin = extensions[self.place].implementation
-        return _copied_impl(self.impl, plugin, getattr(plugin, self.attribute))
+        plugin: Any = extensions[self.place].implementation
+        is_weak = isinstance(plugin, Passed)
+        function = plugin.method(self.attribute) if is_weak else getattr(plugin, self.attribute)
+        return _copied_impl(self.impl, plugin, function)
 
 
 # By provider, and extensions or the classes of those that are passing: for each hook its caller and its functions.
 _relays: dict[tuple[object, ...], dict[str, tuple[Any, list[_Slot]]]] = {}
 MAX_RELAYS = 256
-_bound: WeakValueDictionary[tuple[object, ...], Hooks] = WeakValueDictionary()  # while a call holds them
+_bound: dict[tuple[object, ...], Hooks] = {}  # as long as the objects that were passed live, which it does not keep
 
 
-def _bound_relay(provider: Plugin, extensions: tuple[Plugin, ...]) -> Any:
-    """Assemble once for each class of extension, and put the objects of this call in, which are not kept."""
+def _bind_passing(provider: Plugin, extensions: tuple[Plugin, ...]) -> Hooks:
+    """Assemble extensions that were passed, once for each object."""
+    key = (provider._key(), *(item._key() for item in extensions))
+    hooks = _bound.get(key)
+    if hooks is None:
+        held = tuple(_hold(item, key) if is_passing(item) else item for item in extensions)
+        hooks = Hooks(_bound_relay(provider, extensions, held), provider, held)
+        if not any(map(is_passing, held)):
+            _bound[key] = hooks
+    return hooks.holding(extensions)
+
+
+def _hold(extension: Plugin, key: tuple[object, ...]) -> Plugin:
+    """Return an extension that does not keep its object alive, if there can be one."""
+    if not type(extension.implementation).__weakrefoffset__:
+        return extension
+    passed = Passed(extension.implementation, lambda _: _bound.pop(key, None))
+    return Plugin(extension.name, passed, extension.distribution)
+
+
+def _bound_relay(provider: Plugin, extensions: tuple[Plugin, ...], held: tuple[Plugin, ...]) -> Any:
+    """Assemble once for each class of extension, and put the objects of this call in."""
     key = (provider, *((type(item.implementation), item.name) if is_passing(item) else item for item in extensions))
     found = _relays.get(key)
     if found is None:
@@ -105,7 +122,7 @@ def _bound_relay(provider: Plugin, extensions: tuple[Plugin, ...]) -> Any:
         found = _relays[key] = _slots_of(_registered(provider, extensions), extensions)
     relay = pluggy.HookRelay()
     for name, (caller, slots) in found.items():
-        setattr(relay, name, _copied_caller(caller, [slot.of(extensions) for slot in slots]))
+        setattr(relay, name, _copied_caller(caller, [slot.of(held) for slot in slots]))
     return relay
 
 

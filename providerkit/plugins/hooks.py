@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping
+from copy import copy
 from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ from .hookspecs import Observer
 if TYPE_CHECKING:
     from ..wire.transport import Transport
 from .loading import T
-from .plugin import Plugin, broken, refused
+from .plugin import Plugin, broken, module_of, refused
 
 _UNREADABLE = (JSONDecodeError, UnicodeDecodeError, RecursionError)  # what parsers raise for a body, whoever wrote them
 
@@ -43,11 +44,19 @@ class Hooks:
     def __init__(self, relay: Any, provider: Plugin, extensions: tuple[Plugin, ...] = ()) -> None:
         self._relay = relay
         self._provider = provider
+        self._held = extensions
         self._plugins = {id(plugin.implementation): plugin for plugin in (provider, *extensions)}
         # Mostly nobody answers these, and pluggy takes a microsecond each time to find that out.
         self._is_observed = bool(relay.observe.get_hookimpls())
         self._is_wrapped = len(relay.wrap_transport.get_hookimpls()) > 1
+        self._alone = {name: impl for name, caller in vars(relay).items() if (impl := _only_implementation(caller))}
         self.info: ProviderInfo = self._ask(ProviderInfo, "describe")
+
+    def holding(self, extensions: tuple[Plugin, ...]) -> Hooks:
+        """Return the same hooks, which keep the extensions alive that they ask."""
+        other = copy(self)
+        other._held = extensions
+        return other
 
     def resolve_model(self, name: str | None) -> Model:
         """Say which model is meant; an empty name is the default."""
@@ -162,8 +171,13 @@ class Hooks:
 
     def _answer(self, hook: str, wanted: str, is_wanted: Callable[[Any], bool], **facts: object) -> Any:
         """Ask a hook, and look at its answer, which is code of others as well: it may have properties."""
+        alone = self._alone.get(hook)
         try:
-            answer = getattr(self._relay, hook)(hook=self._relay, **facts)
+            if alone is not None:
+                facts["hook"] = self._relay
+                answer = alone.function(*[facts[name] for name in alone.argnames])
+            else:
+                answer = getattr(self._relay, hook)(hook=self._relay, **facts)
             if is_wanted(answer):
                 return answer
             failure = self._mistyped(hook, wanted, answer)
@@ -203,13 +217,22 @@ class Hooks:
         """Blame the plugin whose code was the last to be entered: one of its hooks, or its module."""
         impls = [impl for caller in vars(self._relay).values() for impl in caller.get_hookimpls()]
         hooks = {impl.function.__code__: self._plugins.get(id(impl.plugin)) for impl in impls}
-        modules = {type(plugin.implementation).__module__: plugin for plugin in self._plugins.values()}
+        modules = {module_of(plugin): plugin for plugin in self._plugins.values()}
         frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
         entered = (
             hooks.get(frame.f_code) or modules.get(str(frame.f_globals.get("__name__"))) for frame in reversed(frames)
         )
         culprit = next(filter(None, entered), self._provider)
         return broken(culprit.name, what, error, distribution=culprit.distribution, hook=hook)
+
+
+def _only_implementation(caller: Any) -> Any:
+    """Return what answers a hook with one answer, if nothing else answers or wraps it; None otherwise."""
+    impls = caller.get_hookimpls()
+    if len(impls) != 1 or not caller.spec or not caller.spec.opts["firstresult"]:
+        return None
+    (impl,) = impls
+    return None if impl.wrapper or impl.hookwrapper else impl
 
 
 def _is_decoder(answer: object) -> bool:

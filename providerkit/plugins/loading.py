@@ -133,7 +133,7 @@ def activate(*extensions: str | object) -> Iterator[None]:
 def active_extensions(named: Iterable[str | object]) -> tuple[Plugin, ...]:
     """Load the extensions of a run that names these, outermost first, each of them once."""
     variable = os.environ.get(EXTENSIONS_VARIABLE, "")
-    of_environment = (name.strip() for name in variable.split(",") if name.strip())
+    of_environment = [name.strip() for name in variable.split(",") if name.strip()] if variable else ()
     wanted = (named,) if isinstance(named, str) else named
     if not isinstance(wanted, (tuple, Iterable)):
         raise InvalidOption(

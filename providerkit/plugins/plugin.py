@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING
+import weakref
+from collections.abc import Callable
+from typing import Any
 
 import attrs
 
@@ -11,9 +13,6 @@ from ..errors import (
     PluginError,
 )
 from .boundary import claim, describe
-
-if TYPE_CHECKING:
-    pass
 
 
 @attrs.frozen(eq=False)
@@ -32,6 +31,34 @@ class Plugin:
 
     def _key(self) -> tuple[object, ...]:
         return id(self.implementation), self.name, self.distribution
+
+
+class Passed:
+    """An object that was passed as an extension, which is not kept alive: the Hooks of a call hold it."""
+
+    def __init__(self, implementation: object, forget: Callable[[object], object]) -> None:
+        self._implementation = weakref.ref(implementation, forget)
+        self.module = type(implementation).__module__
+
+    def method(self, name: str) -> Callable[..., Any]:
+        """Return a method of the object, which does not keep it alive either."""
+        return _Method(self._implementation, name)
+
+
+class _Method:
+    def __init__(self, implementation: weakref.ref[object], name: str) -> None:
+        self._implementation = implementation
+        self._name = name
+        self.__code__ = getattr(implementation(), name).__code__  # by which a traceback is read
+
+    def __call__(self, *arguments: object) -> Any:
+        return getattr(self._implementation(), self._name)(*arguments)
+
+
+def module_of(plugin: Plugin) -> str:
+    """Return the module that a plugin is written in."""
+    implementation = plugin.implementation
+    return implementation.module if isinstance(implementation, Passed) else type(implementation).__module__
 
 
 def broken(

@@ -222,8 +222,9 @@ class JSONBody:
         finishes = [event for event in events if type(event) is Finish]
         others: list[Event] = [event for event in events if type(event) is not Finish]
         self.ended = type(value) not in (int, float)  # the beginning of a number is a number
-        called_tool = any(type(event) is ToolCallDelta for event in others)
-        return [*others, finishes[0] if finishes else _default_finish(called_tool)]
+        if finishes:
+            return [*others, finishes[0]]
+        return [*others, _default_finish(ToolCallDelta in map(type, others))]
 
     def _value(self) -> Any:
         body, self._body = self._body.getvalue().removeprefix(_BOM), BytesIO()
@@ -303,9 +304,10 @@ class ByContent:
 
 _BLANK = re.compile(rb"\A(?:[ \t\r\n]|" + _BOM + rb")++")  # possessive: to go back takes 140 bytes for each
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b"error:", b":")
+_LONGEST_FIELD = max(map(len, _FIELDS))
 
 
 def _decides(start: bytes) -> bool:
     if not start or _BOM.startswith(start):
         return False
-    return start.startswith(_FIELDS) or not any(field.startswith(start) for field in _FIELDS)
+    return len(start) >= _LONGEST_FIELD or start.startswith(_FIELDS) or not any(f.startswith(start) for f in _FIELDS)

@@ -42,10 +42,10 @@ class Headers(Mapping[str, str]):
         return len(self._items)
 
     def __or__(self, other: Mapping[str, str]) -> Headers:
-        if not other:
-            return self
         over = other if isinstance(other, Headers) else Headers(other)
-        joined = Headers()
+        if not over._items:
+            return self
+        joined = Headers.__new__(Headers)
         joined._items = {**self._items, **over._items}
         joined._sendable = self._sendable and over._sendable
         return joined

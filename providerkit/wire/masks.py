@@ -38,6 +38,7 @@ _FOLDED = str.maketrans(ascii_uppercase + "+", ascii_lowercase + " ")
 _REST = re.compile(r"[\w.~+/=-]*+")
 _BASE64 = frozenset(ascii_letters + digits + "+/_-")
 _BEARER = "bearer "
+_NOWHERE = "(?!)"  # a pattern that is never found
 
 Span = tuple[int, int]
 
@@ -55,7 +56,7 @@ class Mask:
     'no such key: ***'
     """
 
-    __slots__ = ("_needles", "_tokens")
+    __slots__ = ("_clue", "_needles", "_tokens")
 
     def __init__(self, secrets: Iterable[str]) -> None:
         self._needles: dict[tuple[str, str], None] = {}  # in order, each once
@@ -66,6 +67,9 @@ class Mask:
                 self._needles |= dict.fromkeys(_needles(bare))
             elif bare:
                 self._tokens[_BEARER + bare.translate(_FOLDED)] = None
+
+        starts = [start for start, _ in self._needles]
+        self._clue = re.compile("|".join(map(re.escape, (*starts, *self._tokens))) or _NOWHERE)
 
     def __call__(self, text: str) -> str:
         """Return the text with `***` in place of every secret."""
@@ -90,7 +94,8 @@ class Mask:
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Return where the secrets are, in order: the place of the first character, and of the one after the last."""
-        found = sorted(self._found(text)) if self._needles or self._tokens else []
+        is_clean = not _ESCAPE.search(text) and not self._clue.search(text.translate(_FOLDED))
+        found = [] if is_clean else sorted(self._found(text))
         merged: list[Span] = []
         for first, end in found:
             if merged and first < merged[-1][1]:
@@ -106,11 +111,9 @@ class Mask:
                 for layer in reversed(layers):
                     span = layer.below(*span)
                 yield span
-            if len(layers) == LAYERS:
+            if len(layers) == LAYERS or not _ESCAPE.search(text):
                 return
             layer = _Layer(text)
-            if layer.text == text:
-                return
             layers.append(layer)
             text = layer.text
 
