@@ -6,6 +6,7 @@ resolves its routes, and resolves nothing twice.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Self, TypedDict, TypeVar
 
@@ -40,6 +41,7 @@ from .targets import Secrets, Target, resolve_target
 from .tokens import Tokens
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 INTERRUPTS = ("raise", "restart")
 
@@ -57,7 +59,7 @@ class EndpointOptions(TypedDict, total=False):
 
 
 class ChatOptions(TypedDict, total=False):
-    """The options that go to the model, by name, and what is done about its tools and its interruptions."""
+    """The options that go to the model, by name."""
 
     system: str | None
     tools: Iterable[Tool | Callable[..., Any]] | None
@@ -70,44 +72,83 @@ class ChatOptions(TypedDict, total=False):
     max_tokens: int | None
     stop: str | Iterable[str] | None
     seed: int | None
-    rounds: int | None
+
+
+class RecoveryOptions(TypedDict, total=False):
+    """The options that say what happens if a route can't answer, by name."""
+
+    fallback: str | Route | Iterable[str | tuple[str | object, str | None] | Route] | None
+    retry: Retry | None
+
+
+class CourseOptions(TypedDict, total=False):
+    """The options that say what happens if an answer breaks off or asks for tools, by name."""
+
     on_interrupt: str | None
+    rounds: int | None
 
 
-class ProviderOptions(ChatOptions, EndpointOptions, total=False):
+class ProviderOption(TypedDict, total=False):
+    """The option that names the provider."""
+
+    provider: str | object | None
+
+
+class ModelOption(TypedDict, total=False):
+    """The option that names the model."""
+
+    model: str | None
+
+
+class ExtraOption(TypedDict, total=False):
+    """The option with body fields that only one provider knows."""
+
+    extra: Mapping[str, Any] | None
+
+
+class ProviderOptions(
+    ModelOption, ChatOptions, ExtraOption, EndpointOptions, RecoveryOptions, CourseOptions, total=False
+):
     """The options of a Provider's `run`, by name; None leaves any of them to the provider or the Client."""
 
-    model: str | None
-    extra: Mapping[str, Any] | None
-    fallback: str | Route | Iterable[str | tuple[str | object, str | None] | Route] | None
-    retry: Retry | None
 
-
-class RunOptions(ProviderOptions, total=False):
+class RunOptions(ProviderOption, ProviderOptions, total=False):
     """The options of `run`, by name."""
 
-    provider: str | object | None
 
-
-class ProviderEmbedOptions(EndpointOptions, total=False):
+class ProviderEmbedOptions(ModelOption, ExtraOption, EndpointOptions, RecoveryOptions, total=False):
     """The options of a Provider's `embed`, by name."""
 
-    model: str | None
-    extra: Mapping[str, Any] | None
-    fallback: str | Route | Iterable[str | tuple[str | object, str | None] | Route] | None
-    retry: Retry | None
 
-
-class EmbedOptions(ProviderEmbedOptions, total=False):
+class EmbedOptions(ProviderOption, ProviderEmbedOptions, total=False):
     """The options of `embed`, by name."""
-
-    provider: str | object | None
 
 
 class ModelsOptions(EndpointOptions, total=False):
     """The options of a Provider's `models`, by name."""
 
     retry: Retry | None
+
+
+def named_options(kind: type) -> Callable[[F], F]:
+    """Return a decorator that names the options of a function, so that `help` and editors show each of them."""
+
+    def name(function: F) -> F:
+        signature = inspect.signature(function)
+        named = [
+            inspect.Parameter(
+                option,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=getattr(annotation, "__forward_arg__", annotation),
+            )
+            for option, annotation in kind.__annotations__.items()
+        ]
+        own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
+        function.__signature__ = signature.replace(parameters=[*own, *named])  # type: ignore[attr-defined]  # as PEP 362 says
+        return function
+
+    return name
 
 
 def _shown_address(url: str | None) -> str:
