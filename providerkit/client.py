@@ -22,9 +22,9 @@ from .engine.plan import (
     Settings,
     check_known,
     checked,
-    named_options,
 )
 from .engine.policy import Clock, Health, Limits, Retry, Timeouts
+from .engine.signatures import named_options
 from .engine.tokens import Tokens
 from .lookups import EmbedLookup, Lookup, ModelsLookup
 from .plugins.assembly import assemble

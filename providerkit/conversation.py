@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from .chat.messages import Message
 from .chat.openai_form import Prompt, parse_messages
-from .engine.plan import Plan, RunOptions, check_known, named_options
+from .engine.plan import Plan, RunOptions, check_known
+from .engine.signatures import named_options
 from .errors import RunConsumed
 from .runs import Run
 

@@ -13,15 +13,15 @@ import providerkit
 
 NAMES = """
 Answered Argument Attempt AuthenticationError BadRequest ByContent CassetteError Chat Client Clock ConfigurationError
-ConnectError ContentFiltered ContextLengthExceeded Conversation Decoder DecoderWrapper Disconnected Embeddings Endpoint
-Event EventStream FilePart Finish Headers ImagePart InvalidMessages InvalidOption JSONBody JSONLines JSONLinesDecoder
-Limits Lookup Mask Message MissingAPIKey Model NotFound Observer Overloaded Page Part Phrase PluginError Provider
-ProviderData ProviderError ProviderInfo ProviderKitError QuotaExhausted RateLimited ReasoningDelta ReasoningPart Reply
-Request Response ResponseHead Restart Retry Route Run RunConsumed SSEDecoder Secret ServerError ServerSentEvent
-StreamError StreamMalformed StreamTruncated TextDelta TextPart TimedOut Timeouts Token Tool ToolCall ToolCallDelta
-ToolResult Transport TransportError UnexpectedContent UnknownExtension UnknownModel UnknownProvider UnmatchedRequest
-UnsupportedFeature Usage __version__ activate embed hookimpl hookspec loads merge_extra pause_clocks provider providers
-record replay run sandbox
+ConnectError ContentFiltered ContextLengthExceeded Conversation Decoder DecoderWrapper Disconnected Embeddings
+Endpoint Event EventStream FilePart Finish Headers ImagePart InvalidMessages InvalidOption JSONBody JSONLines
+JSONLinesDecoder Limits Lookup Mask Message MissingAPIKey Model NotFound Observer Overloaded Page Part Phrase
+PluginError Provider ProviderData ProviderError ProviderInfo ProviderKitError QuotaExhausted RateLimited
+ReasoningDelta ReasoningPart Reply Request Response ResponseHead Restart Retry Route Run RunConsumed SSEDecoder Secret
+ServerError ServerSentEvent StreamError StreamMalformed StreamTruncated TextDelta TextPart TimedOut Timeouts Token
+Tool ToolCall ToolCallDelta ToolResult Transport TransportError UnexpectedContent UnknownExtension UnknownModel
+UnknownProvider UnmatchedRequest UnsupportedFeature Usage __version__ activate embed hookimpl hookspec loads
+merge_extra pause_clocks provider providers record replay run sandbox
 """.split()  # noqa: SIM905 - a list would be a screen long
 
 

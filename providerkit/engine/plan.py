@@ -6,7 +6,6 @@ resolves its routes, and resolves nothing twice.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Self, TypedDict, TypeVar
 
@@ -41,25 +40,24 @@ from .targets import Secrets, Target, resolve_target
 from .tokens import Tokens
 
 T = TypeVar("T")
-F = TypeVar("F", bound=Callable[..., Any])
 
 INTERRUPTS = ("raise", "restart")
 
 
-class EndpointOptions(TypedDict, total=False):
-    """The options that say how a provider is reached, by name."""
+class NamedProvider(TypedDict, total=False):
+    """The option that says which provider is asked."""
 
-    api_key: str | None
-    base_url: str | None
-    headers: Mapping[str, str] | None
-    proxy: str | None
-    connector: Connector | None
-    timeouts: Timeouts | None
-    extensions: Iterable[str | object] | None
+    provider: str | object | None
+
+
+class NamedModel(TypedDict, total=False):
+    """The option that says which model is asked."""
+
+    model: str | None
 
 
 class ChatOptions(TypedDict, total=False):
-    """The options that go to the model, by name."""
+    """The options that go to the model, by name: the fields of Chat."""
 
     system: str | None
     tools: Iterable[Tool | Callable[..., Any]] | None
@@ -74,53 +72,51 @@ class ChatOptions(TypedDict, total=False):
     seed: int | None
 
 
+class ExtraFields(TypedDict, total=False):
+    """The option that holds body fields which only one provider knows."""
+
+    extra: Mapping[str, Any] | None
+
+
+class EndpointOptions(TypedDict, total=False):
+    """The options that say how a provider is reached, by name."""
+
+    api_key: str | None
+    base_url: str | None
+    headers: Mapping[str, str] | None
+    proxy: str | None
+    connector: Connector | None
+    timeouts: Timeouts | None
+    extensions: Iterable[str | object] | None
+
+
 class RecoveryOptions(TypedDict, total=False):
-    """The options that say what happens if a route can't answer, by name."""
+    """The options that say what is done about a failure, by name."""
 
     fallback: str | Route | Iterable[str | tuple[str | object, str | None] | Route] | None
     retry: Retry | None
 
 
-class CourseOptions(TypedDict, total=False):
-    """The options that say what happens if an answer breaks off or asks for tools, by name."""
+class LoopOptions(TypedDict, total=False):
+    """The options that say how a run goes on, by name."""
 
     on_interrupt: str | None
     rounds: int | None
 
 
-class ProviderOption(TypedDict, total=False):
-    """The option that names the provider."""
-
-    provider: str | object | None
-
-
-class ModelOption(TypedDict, total=False):
-    """The option that names the model."""
-
-    model: str | None
-
-
-class ExtraOption(TypedDict, total=False):
-    """The option with body fields that only one provider knows."""
-
-    extra: Mapping[str, Any] | None
-
-
-class ProviderOptions(
-    ModelOption, ChatOptions, ExtraOption, EndpointOptions, RecoveryOptions, CourseOptions, total=False
-):
+class ProviderOptions(NamedModel, ChatOptions, ExtraFields, EndpointOptions, RecoveryOptions, LoopOptions, total=False):
     """The options of a Provider's `run`, by name; None leaves any of them to the provider or the Client."""
 
 
-class RunOptions(ProviderOption, ProviderOptions, total=False):
+class RunOptions(NamedProvider, ProviderOptions, total=False):
     """The options of `run`, by name."""
 
 
-class ProviderEmbedOptions(ModelOption, ExtraOption, EndpointOptions, RecoveryOptions, total=False):
+class ProviderEmbedOptions(NamedModel, ExtraFields, EndpointOptions, RecoveryOptions, total=False):
     """The options of a Provider's `embed`, by name."""
 
 
-class EmbedOptions(ProviderOption, ProviderEmbedOptions, total=False):
+class EmbedOptions(NamedProvider, ProviderEmbedOptions, total=False):
     """The options of `embed`, by name."""
 
 
@@ -128,27 +124,6 @@ class ModelsOptions(EndpointOptions, total=False):
     """The options of a Provider's `models`, by name."""
 
     retry: Retry | None
-
-
-def named_options(kind: type) -> Callable[[F], F]:
-    """Return a decorator that names the options of a function, so that `help` and editors show each of them."""
-
-    def name(function: F) -> F:
-        signature = inspect.signature(function)
-        named = [
-            inspect.Parameter(
-                option,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=None,
-                annotation=getattr(annotation, "__forward_arg__", annotation),
-            )
-            for option, annotation in kind.__annotations__.items()
-        ]
-        own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
-        function.__signature__ = signature.replace(parameters=[*own, *named])  # type: ignore[attr-defined]  # as PEP 362 says
-        return function
-
-    return name
 
 
 def _shown_address(url: str | None) -> str:
