@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self, overload
 
@@ -26,6 +25,7 @@ from .engine.plan import (
     checked,
 )
 from .engine.policy import Clock, Health, Limits, Retry, Timeouts
+from .engine.signatures import named_options
 from .engine.tokens import Tokens
 from .lookups import EmbedLookup, Lookup, ModelsLookup
 from .plugins.assembly import assemble
@@ -76,6 +76,7 @@ class Client:
     def run(self, messages: None = None, **options: Unpack[RunOptions]) -> Conversation: ...
     @overload
     def run(self, messages: Prompt, **options: Unpack[RunOptions]) -> Run: ...
+    @named_options(RunOptions)
     def run(self, messages: Prompt | None = None, **options: Unpack[RunOptions]) -> Run | Conversation:
         """Ask a provider, and return a Run: iterate it, await it, or call its `result()`.
 
@@ -112,6 +113,7 @@ class Client:
         plan = self._settings.plans.find(self._settings, options)
         return Conversation(plan) if messages is None else Run(plan, parse_messages(messages))
 
+    @named_options(EmbedOptions)
     def embed(self, texts: str | Iterable[str], **options: Unpack[EmbedOptions]) -> Lookup[Embeddings]:
         """Ask for the vectors of texts; await the answer, an Embeddings, or call its `result()`.
 
@@ -149,21 +151,6 @@ class Client:
         await self.aclose()
 
 
-def _signature(first: str, options: type) -> inspect.Signature:
-    """Return a signature that names every option, for `help` and editors."""
-    kinds = inspect.Parameter
-    leading = [kinds("self", kinds.POSITIONAL_OR_KEYWORD), kinds(first, kinds.POSITIONAL_OR_KEYWORD, default=None)]
-    named = [
-        kinds(name, kinds.KEYWORD_ONLY, default=None, annotation=annotation)
-        for name, annotation in options.__annotations__.items()
-    ]
-    return inspect.Signature([*leading, *named])
-
-
-Client.run.__signature__ = _signature("messages", RunOptions)  # type: ignore[attr-defined]  # the list of options is RunOptions
-Client.embed.__signature__ = _signature("texts", EmbedOptions)  # type: ignore[attr-defined]  # and this one
-
-
 class Provider:
     """A loaded provider; `info` is what it says of itself, a ProviderInfo."""
 
@@ -179,15 +166,18 @@ class Provider:
     def run(self, messages: None = None, **options: Unpack[ProviderOptions]) -> Conversation: ...
     @overload
     def run(self, messages: Prompt, **options: Unpack[ProviderOptions]) -> Run: ...
+    @named_options(ProviderOptions)
     def run(self, messages: Prompt | None = None, **options: Unpack[ProviderOptions]) -> Run | Conversation:
         """Ask this provider; everything else is as in `providerkit.run`."""
         plan = self._plan_for("run", options, ProviderOptions)
         return Conversation(plan) if messages is None else Run(plan, parse_messages(messages))
 
+    @named_options(ProviderEmbedOptions)
     def embed(self, texts: str | Iterable[str], **options: Unpack[ProviderEmbedOptions]) -> Lookup[Embeddings]:
         """Ask this provider for the vectors of texts; everything else is as in `providerkit.embed`."""
         return EmbedLookup(self._plan_for("embed", options, ProviderEmbedOptions), parse_texts(texts))
 
+    @named_options(ModelsOptions)
     def models(self, **options: Unpack[ModelsOptions]) -> Lookup[tuple[Model, ...]]:
         """List the provider's models, asking it if it can be asked, else from what its plugin knows.
 

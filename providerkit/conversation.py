@@ -8,6 +8,7 @@ from .chat.messages import Message
 from .chat.openai_form import Prompt, parse_messages
 from .chat.parts import ReasoningPart
 from .engine.plan import Plan, RunOptions, check_known
+from .engine.signatures import named_options
 from .errors import RunConsumed
 from .runs import Run
 
@@ -30,6 +31,7 @@ class Conversation:
         """Return the turns so far, the user's and the assistant's."""
         return self._history.messages
 
+    @named_options(RunOptions)
     def send(self, message: Prompt, **options: Unpack[RunOptions]) -> Run:
         """Ask with all that was said before; `options` are those of `run`, for this send alone.
 

@@ -23,7 +23,7 @@ from benchmarks import report, results
 from benchmarks.budgets import BUDGETS
 from benchmarks.recovery import SCENARIOS
 from providerkit import errors
-from providerkit.chat.options import FEATURES
+from providerkit.chat.options import FEATURES, OPTIONS
 from providerkit.cli.main import main
 from providerkit.engine.policy import Remedy, remedy
 from providerkit.plugins.discovery import EXTENSIONS, PROVIDERS
@@ -55,6 +55,11 @@ def rows(text):
     """Give the cells of every line of a page's tables, their heads aside."""
     lines = re.findall(r"^\|(.*)\|$", text, re.MULTILINE)
     return [[cell.strip() for cell in line.split("|")] for line in lines if "---" not in line and "`" in line]
+
+
+def section(text, title):
+    """Return what stands below a heading of a page."""
+    return text.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
 
 
 def coded(text):
@@ -283,9 +288,16 @@ def test_the_tree_of_errors_is_the_modules():
 
 
 def test_every_option_of_run_is_there():
-    told = [name for cells in rows(page("providers.md").partition("\n## Options\n")[2]) for name in coded(cells[0])]
+    sections = (section(page("providers.md"), title) for title in ("Options", "A client of your own"))
+    told = [name for text in sections for cells in rows(text) for name in coded(cells[0])]
     clocks = [attribute.name for attribute in providerkit.Timeouts.__attrs_attrs__]
     assert told == [*list(inspect.signature(providerkit.run).parameters)[1:], *clocks]
+
+
+def test_every_word_of_supports_is_there():
+    table = rows(section(page("providers.md"), "What a provider supports"))
+    told = [cells[0].strip("`") for cells in table]
+    assert (told[: len(OPTIONS)], sorted(told)) == (list(OPTIONS), sorted(FEATURES))
 
 
 def test_every_command_is_there():

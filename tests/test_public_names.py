@@ -1,6 +1,8 @@
 """The public names, pinned: adding or removing one is a decision."""
 
 import inspect
+import pydoc
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +21,7 @@ ReasoningDelta ReasoningPart Reply Request Response ResponseHead Restart Retry R
 ServerError ServerSentEvent StreamError StreamMalformed StreamTruncated TextDelta TextPart TimedOut Timeouts Token
 Tool ToolCall ToolCallDelta ToolResult Transport TransportError UnexpectedContent UnknownExtension UnknownModel
 UnknownProvider UnmatchedRequest UnsupportedFeature Usage __version__ activate embed hookimpl hookspec loads
-merge_extra pause_clocks provider providers record replay run sandbox
+merge_extra note_left_out pause_clocks provider providers record replay run sandbox
 """.split()  # noqa: SIM905 - a list would be a screen long
 
 
@@ -45,35 +47,36 @@ def test_an_unknown_name_is_an_attribute_error():
         providerkit.rum  # noqa: B018 - the access is what is tested
 
 
-def test_the_signature_of_run_is_final():
-    assert list(inspect.signature(providerkit.run).parameters) == [
-        "messages",
-        "provider",
-        "model",
-        "system",
-        "tools",
-        "tool_choice",
-        "parallel_tool_calls",
-        "reasoning",
-        "response_format",
-        "temperature",
-        "top_p",
-        "max_tokens",
-        "stop",
-        "seed",
-        "extra",
-        "api_key",
-        "base_url",
-        "headers",
-        "proxy",
-        "connector",
-        "timeouts",
-        "extensions",
-        "fallback",
-        "retry",
-        "on_interrupt",
-        "rounds",
+OPTIONS = """
+provider model system tools tool_choice parallel_tool_calls reasoning response_format temperature top_p max_tokens stop
+seed extra api_key base_url headers proxy connector timeouts extensions fallback retry on_interrupt rounds
+""".split()  # noqa: SIM905 - as above
+REACHING = ["api_key", "base_url", "headers", "proxy", "connector", "timeouts", "extensions"]
+EMBEDDING = ["model", "extra", *REACHING, "fallback", "retry"]
+CALLS = {
+    providerkit.run: ["messages", *OPTIONS],
+    providerkit.Client.run: ["self", "messages", *OPTIONS],
+    providerkit.Provider.run: ["self", "messages", *OPTIONS[1:]],
+    providerkit.Conversation.send: ["self", "message", *OPTIONS],
+    providerkit.embed: ["texts", "provider", *EMBEDDING],
+    providerkit.Provider.embed: ["self", "texts", *EMBEDDING],
+    providerkit.Provider.models: ["self", *REACHING, "retry"],
+}
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__qualname__)
+def test_the_signature_of_a_call_is_final(call):
+    assert list(inspect.signature(call).parameters) == CALLS[call]
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__qualname__)
+def test_help_shows_every_keyword_with_its_type(call):
+    head, _, told = pydoc.plain(pydoc.render_doc(call)).partition("\n\n")[2].partition("\n")
+    assert re.findall(r"(\w+): '[^']+' = None", head.partition("*, ")[2]) == [
+        name for name in CALLS[call] if name not in ("self", "messages", "message", "texts")
     ]
+    assert "ForwardRef" not in head
+    assert told.strip()
 
 
 def test_importing_the_package_imports_nothing_else():

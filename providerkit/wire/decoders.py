@@ -172,7 +172,7 @@ class EventStream(_Records):
 
     >>> decoder = EventStream(lambda data, event: [TextDelta(loads(data))], end=Finish("stop"))
     >>> decoder.feed(b'data: "Hello"\n\n'), decoder.close()
-    ([TextDelta(text='Hello')], [Finish(reason='stop', proven=True)])
+    ([TextDelta(text='Hello')], [Finish(reason='stop', proven=True, raw=None)])
     """
 
     def __init__(self, parse: ParseEvent, end: Finish | None = None, done: bytes | None = b"[DONE]") -> None:
