@@ -37,8 +37,7 @@ def watch_calls() -> Iterator[list[str]]:
         yield found
     finally:
         sys.setprofile(before)
-        if collects:
-            gc.enable()
+        (gc.enable if collects else gc.disable)()
 
 
 def name_of_builtin(function: Any) -> str | None:

@@ -511,6 +511,7 @@ class Subject:
     def impure_calls(self, answers: Sequence[Answer]) -> list[str]:
         """Return the clocks and draws that hooks have called; ids to make are a reason to, for requests alone."""
         with watch_calls() as found:
+            assemble(self.plugin, (Plugin("contract", _Wire()),))  # asks `describe`
             self.read_each_answer(answers)
             if not self.ids:
                 self.build_each_request()

@@ -210,10 +210,6 @@ DIFFERENT: Mapping[str, tuple[Callable[[], Chat], Callable[[], Chat]]] = {
         lambda: Chat((HELLO,), tools=marked_tools()),
         lambda: Chat((HELLO,), tools=marked_tools(required=False)),
     ),
-    "the order of text and image": (
-        lambda: _user(TextPart("mark"), PICTURE),
-        lambda: _user(PICTURE, TextPart("mark")),
-    ),
     "a tool's failure": (lambda: called(result(failed=True), _other()), lambda: called(result(), _other())),
     # The texts come in the same order, and answer other calls of the same tool.
     "the calls that results answer": (
@@ -276,6 +272,8 @@ VALUES = (
     b"[[[]]]",
 )
 ERROR = b'{"error": {"message": "no", "code": 7}}'
+# The forms of errors that wires have in common.
+ERRORS = (ERROR, b'{"error": "no"}', b'{"type": "error", "error": {"type": "api_error", "message": "no"}}')
 BODIES = (
     b"",
     b" \r\n",
