@@ -153,7 +153,7 @@ class Misspelt(Parrot):
         return None
 
 
-@breaks("it_is_described_always_alike", "then ProviderInfo")
+@breaks("it_is_described_always_alike", "found")
 class Changing(Parrot):
     count = 0
 
@@ -509,7 +509,7 @@ class Mistaken(Parrot):
         return ProviderError("no", status=418)
 
 
-@breaks("a_status_is_its_error", "and no RateLimited", "429")
+@breaks("a_status_is_its_error", "at 429: expected RateLimited, found ProviderError", "429")
 class Plainspoken(Parrot):
     @hookimpl
     def parse_error(self, head, body):

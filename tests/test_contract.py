@@ -45,7 +45,7 @@ from providerkit import (
 from providerkit.chat.options import FEATURES
 from providerkit.chat.replies import Reply
 from providerkit.testing import ProviderContract, faults, trials
-from providerkit.testing.contract import PAGE, law
+from providerkit.testing.contract import PAGE, demand_same, law
 from providerkit.testing.faults import FAULTS
 from providerkit.testing.recordings import Recording
 from providerkit.testing.subject import Decoded, Feeding, Subject, events_of, in_pieces
@@ -277,6 +277,16 @@ def test_what_was_found_is_told_briefly():
     with pytest.raises(pytest.fail.Exception) as caught:
         check()
     assert len(str(caught.value)) < 1_200
+
+
+def test_both_values_are_told_from_where_they_differ_however_long_they_are():
+    with pytest.raises(AssertionError) as caught:
+        demand_same("a" * 5000 + "b" + "c" * 5000, "a" * 5000 + "d" + "c" * 5000, "they differ")
+    same, rest = "a" * 100, "c" * 299
+    assert str(caught.value) == f"they differ: expected ... {same}b{rest} ..., found ... {same}d{rest} ..."
+    with pytest.raises(AssertionError, match="they differ: expected 1, found 2"):
+        demand_same(1, 2, "they differ")
+    demand_same(1, 1, "they differ")
 
 
 # What is put to a plugin
