@@ -35,7 +35,7 @@ def test_a_check_that_fails_says_what_it_wants_and_where_to_read(install):
     assert told.splitlines()[:4] == [
         "        400 and 11 more",
         f"        The contract wants: {wants}",
-        "        It found: at 400 it is ProviderError('no'), and no BadRequest",
+        "        It found: at 400: expected BadRequest, found ProviderError('no')",
         "        To read: docs/writing-a-provider.md#errors",
     ]
 

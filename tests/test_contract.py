@@ -9,7 +9,21 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from broken_parrots import BROKEN, DONE, WORDS, Alone, Bare, Half, Keyless, Marked, Refusing, described, text_of
+from aiohttp import web
+from broken_parrots import (
+    BROKEN,
+    DONE,
+    WORDS,
+    Alone,
+    Bare,
+    Half,
+    Keyless,
+    Marked,
+    Refusing,
+    described,
+    serving,
+    text_of,
+)
 from cockatoo import Cockatoo
 from providerkit_koala import Koala
 from providerkit_parrot import Parrot
@@ -17,6 +31,7 @@ from test_docs import rows, slugs
 
 import providerkit.testing
 from providerkit import (
+    DecoderWrapper,
     EventStream,
     Finish,
     MissingAPIKey,
@@ -30,10 +45,10 @@ from providerkit import (
 from providerkit.chat.options import FEATURES
 from providerkit.chat.replies import Reply
 from providerkit.testing import ProviderContract, faults, trials
-from providerkit.testing.contract import PAGE, law
+from providerkit.testing.contract import PAGE, demand_same, law
 from providerkit.testing.faults import FAULTS
 from providerkit.testing.recordings import Recording
-from providerkit.testing.subject import Decoded, Feeding, Subject, in_pieces
+from providerkit.testing.subject import Decoded, Feeding, Subject, events_of, in_pieces
 
 ROOT = Path(__file__).parent.parent
 CHECKS = {name: check for name, check in vars(ProviderContract).items() if name.startswith("test_")}
@@ -157,6 +172,78 @@ def test_what_a_developer_has_set_changes_nothing(monkeypatch):
     assert os.environ["PROVIDERKIT_EXTENSIONS"] == "none-that-is-installed"
 
 
+def test_a_long_answer_is_cut_at_so_many_places():
+    body = b"".join(WORDS * 500) + DONE
+    fed = []
+
+    class Counting(DecoderWrapper):
+        def feed(self, data):
+            fed.append(len(data))
+            return super().feed(data)
+
+    class Long(Marked):
+        sandbox = serving(*WORDS * 500, DONE)
+
+        @hookimpl
+        def parse_stream(self, head):
+            return Counting(EventStream(text_of))
+
+    contract_of(Long()).test_an_answer_cut_at_any_byte_gives_the_same_events()
+    pieces = 1501  # as the sandbox wrote them
+    assert len(fed) == pieces + 1 + len(body) + 2 * trials.MOST_CUTS
+    fed.clear()
+    contract_of(Long()).test_an_answer_that_stops_early_is_no_success()
+    assert len(fed) == pieces + trials.MOST_CUTS
+
+
+def test_cuts_are_at_the_same_places_each_time_both_ends_among_them():
+    assert trials.sample(200) == list(range(200))
+    places = trials.sample(10_000)
+    assert places == trials.sample(10_000) == sorted(set(places))
+    assert (len(places), places[:20], places[-20:]) == (200, list(range(20)), list(range(9980, 10_000)))
+
+
+def test_a_provider_may_take_simple_messages_only():
+    class Plain(Cockatoo):
+        supports = FEATURES - {"provider_data"}
+
+    contract = contract_of(Plain())
+    contract.test_a_conversation_goes_on()
+    contract.test_kept_data_is_sent_back_or_refused()
+    contract.test_what_it_does_not_support_is_refused_unsent()
+    for what in trials.MARKED:
+        contract.test_all_that_a_chat_says_is_sent_or_refused(what)
+
+
+def test_a_provider_may_answer_one_message_only():
+    class Forgetting(Marked):
+        describe = described(supports=())
+
+    contract_of(Forgetting()).test_a_conversation_goes_on()
+
+
+def test_a_provider_may_know_its_models_only():
+    class Unlisted(Parrot):
+        build_models_request = None
+
+    contract_of(Unlisted()).test_the_next_page_of_models_is_asked_for()
+
+
+def test_a_sandbox_may_refuse_without_words_of_its_wire():
+    class Rude(Marked):
+        @hookimpl
+        def sandbox(self):
+            async def say(request):
+                await request.json()
+                return web.Response(body=b"".join([*WORDS, DONE]), content_type="text/event-stream")
+
+            app = web.Application()
+            app.router.add_post("/chat", say)
+            return app
+
+    contract_of(Rude()).test_an_error_within_an_answer_is_an_error()
+
+
 def test_a_plugin_may_need_no_key():
     class Free(Keyless):
         describe = described(api_key_env=None)
@@ -190,6 +277,16 @@ def test_what_was_found_is_told_briefly():
     with pytest.raises(pytest.fail.Exception) as caught:
         check()
     assert len(str(caught.value)) < 1_200
+
+
+def test_both_values_are_told_from_where_they_differ_however_long_they_are():
+    with pytest.raises(AssertionError) as caught:
+        demand_same("a" * 5000 + "b" + "c" * 5000, "a" * 5000 + "d" + "c" * 5000, "they differ")
+    same, rest = "a" * 100, "c" * 299
+    assert str(caught.value) == f"they differ: expected ... {same}b{rest} ..., found ... {same}d{rest} ..."
+    with pytest.raises(AssertionError, match="they differ: expected 1, found 2"):
+        demand_same(1, 2, "they differ")
+    demand_same(1, 1, "they differ")
 
 
 # What is put to a plugin
@@ -233,6 +330,19 @@ def test_after_its_finish_a_decoder_is_fed_no_more():
         feeding.feed(piece)
     feeding.close()
     assert feeding.events == [TextDelta("Hello"), Finish("stop")]
+
+
+@pytest.mark.parametrize(
+    ("body", "events"),
+    [
+        (b"data: 1\n\nevent: a\ndata: 2\n\n", [b"data: 1\n\n", b"event: a\ndata: 2\n\n"]),
+        (b"data: 1\r\n\r\ndata: 2", [b"data: 1\n\n", b"data: 2"]),
+        (b'{"a": 1}\n{"b": 2}\n', [b'{"a": 1}\n', b'{"b": 2}\n']),
+        (b'{"a": 1}', [b'{"a": 1}']),
+    ],
+)
+def test_an_answer_is_cut_behind_its_events(body, events):
+    assert events_of(body) == events
 
 
 def test_an_answer_in_one_piece_is_put_to_faults_in_three():

@@ -440,12 +440,14 @@ def garbage_after(answer: Recording, data: bytes = b"HTTP/1.1 200 OK\r\nX-Unaske
 
 
 @_fault("the answer; TimedOut by the first_event or the idle clock where no content comes in time")
-def drip(answer: Recording, seconds: float | None = None) -> Iterator[Step]:
-    """Send the body byte by byte."""
+def drip(answer: Recording, seconds: float | None = None, most: int | None = None) -> Iterator[Step]:
+    """Send the body byte by byte, or so many bytes of it, and then the rest."""
     yield answer.head()
-    for byte in answer.body:
+    for byte in answer.body[:most]:
         yield answer.frame(bytes([byte]))
         yield _gap(seconds)
+    if most is not None:
+        yield answer.frame(answer.body[most:])
     yield from _ended(answer)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import sys
 from collections.abc import Iterator
@@ -24,20 +25,22 @@ def watch_calls() -> Iterator[list[str]]:
     """Collect the names of the calls that are not pure, as they are made in this thread, however they were imported."""
     found: list[str] = []
 
-    def look(frame: FrameType, event: str, argument: Any) -> None:
-        name = _impure_name(argument) if event == "c_call" else _asyncio_name(frame)
+    def look(frame: FrameType, event: str, argument: Any) -> None:  # pragma: no cover - nothing is traced in it
+        name = name_of_builtin(argument) if event == "c_call" else name_of_frame(frame)
         if name is not None and name not in found:
             found.append(name)
 
-    before = sys.getprofile()
+    before, collects = sys.getprofile(), gc.isenabled()
+    gc.disable()  # or the finalizers of others, those of asyncio among them, run in between
     sys.setprofile(look)
     try:
         yield found
     finally:
         sys.setprofile(before)
+        (gc.enable if collects else gc.disable)()
 
 
-def _impure_name(function: Any) -> str | None:
+def name_of_builtin(function: Any) -> str | None:
     """Return the name of a built-in function that reads a clock or draws a number; None of any other."""
     name, owner = getattr(function, "__name__", ""), getattr(function, "__self__", None)
     module = getattr(function, "__module__", None)
@@ -52,6 +55,7 @@ def _impure_name(function: Any) -> str | None:
     return f"asyncio.{name}" if module == "_asyncio" else None
 
 
-def _asyncio_name(frame: FrameType) -> str | None:
+def name_of_frame(frame: FrameType) -> str | None:
+    """Return the name of a function of asyncio that is entered; None of any other."""
     module = str(frame.f_globals.get("__name__"))
     return f"asyncio.{frame.f_code.co_name}" if module.partition(".")[0] == "asyncio" else None

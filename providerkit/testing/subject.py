@@ -511,6 +511,7 @@ class Subject:
     def impure_calls(self, answers: Sequence[Answer]) -> list[str]:
         """Return the clocks and draws that hooks have called; ids to make are a reason to, for requests alone."""
         with watch_calls() as found:
+            assemble(self.plugin, (Plugin("contract", _Wire()),))  # asks `describe`
             self.read_each_answer(answers)
             if not self.ids:
                 self.build_each_request()
@@ -618,9 +619,19 @@ def in_pieces(recording: Recording) -> Recording:
     return attrs.evolve(recording, pieces=pieces, framing=framing)
 
 
+_EVENT = (b"data:", b"event:", b"id:", b":")  # what a server-sent event begins with
+
+
 def like(piece: bytes, value: bytes) -> bytes:
     """Put a JSON value on the wire as this piece of it was: as a server-sent event, or as a line."""
-    return b"data: " + value + b"\n\n" if piece.startswith((b"data:", b"event:", b"id:", b":")) else value + b"\n"
+    return b"data: " + value + b"\n\n" if piece.startswith(_EVENT) else value + b"\n"
+
+
+def events_of(body: bytes) -> list[bytes]:
+    """Return an answer cut behind each of its events or lines, however its server wrote them."""
+    end = b"\n\n" if body.startswith(_EVENT) else b"\n"
+    *events, rest = body.replace(b"\r\n", b"\n").split(end)
+    return [*(event + end for event in events), *([rest] if rest else [])]
 
 
 def in_an_answer(pieces: Sequence[bytes], value: bytes) -> list[bytes]:

@@ -126,6 +126,7 @@ def _user(*parts: Part) -> Chat:
     return Chat((Message("user", parts),))
 
 
+_BETWEEN = (TextPart("mark-before"), ToolCall("mark-id-1", CALLED_ONE, ARGUMENTS[0]), TextPart("mark-behind"))
 PICTURE = ImagePart(None, PIXEL, "image/png")
 MARKED: Mapping[str, tuple[Callable[[], Chat], tuple[str, ...]]] = {
     "the system's text": (lambda: Chat((HELLO,), system="mark-system"), ("mark-system",)),
@@ -137,6 +138,10 @@ MARKED: Mapping[str, tuple[Callable[[], Chat], tuple[str, ...]]] = {
     "tool calls": (
         lambda: called(result(), _other()),
         ("mark-of-a-question", "mark-of-a-turn", CALLED_ONE, CALLED_TWO, *ARGUMENT_MARKS),
+    ),
+    "a call between texts": (
+        lambda: Chat((HELLO, Message("assistant", _BETWEEN), result(), AGAIN), tools=marked_tools()),
+        ("mark-before", CALLED_ONE, *ARGUMENT_MARKS[:2], "mark-behind"),
     ),
     "results of tools": (lambda: called(result(), _other()), ("mark-of-a-result", "mark-of-another")),
     "a result in parts": (
@@ -205,10 +210,6 @@ DIFFERENT: Mapping[str, tuple[Callable[[], Chat], Callable[[], Chat]]] = {
         lambda: Chat((HELLO,), tools=marked_tools()),
         lambda: Chat((HELLO,), tools=marked_tools(required=False)),
     ),
-    "the order of text and image": (
-        lambda: _user(TextPart("mark"), PICTURE),
-        lambda: _user(PICTURE, TextPart("mark")),
-    ),
     "a tool's failure": (lambda: called(result(failed=True), _other()), lambda: called(result(), _other())),
     # The texts come in the same order, and answer other calls of the same tool.
     "the calls that results answer": (
@@ -271,6 +272,8 @@ VALUES = (
     b"[[[]]]",
 )
 ERROR = b'{"error": {"message": "no", "code": 7}}'
+# The forms of errors that wires have in common.
+ERRORS = (ERROR, b'{"error": "no"}', b'{"type": "error", "error": {"type": "api_error", "message": "no"}}')
 BODIES = (
     b"",
     b" \r\n",
@@ -333,7 +336,7 @@ HARMLESS = (
     faults.silence(seconds=0.0),
     faults.interim(),
     faults.drip_head(),
-    faults.drip(),
+    faults.drip(most=1000),  # of a long answer, which else takes a second for every few thousand bytes
     faults.split(at=7),
     faults.close_idle(),
     faults.garbage_after(),
