@@ -8,8 +8,7 @@ import pickle
 import pytest
 from cuts import whatever_the_cut
 from loopback import http, serve
-from providerkit_openai import Dialect, OpenAI, services
-from providerkit_openai.dialect import Kept
+from providerkit_openai import Dialect, Kept, OpenAI, services
 
 import providerkit
 from providerkit import (
