@@ -2,9 +2,9 @@
 
 It repeats what it was asked, word by word, and counts words as tokens. It calls the tools
 whose names it is told, answers by the schema it is given, stops at `stop` and after
-`max_tokens` words, and remembers nothing. The model "sandbox-reasoning" thinks first,
-unless `reasoning_effort` is "none". Its embeddings count words: texts that share some are
-alike. A model called "error-429" refuses with that status.
+`max_tokens` words, and remembers nothing. It thinks first if it is asked how much, and the
+model "sandbox-reasoning" does unless that is "none". Its embeddings count words: texts that
+share some are alike. A model called "error-429" refuses with that status.
 """
 
 from __future__ import annotations
@@ -117,12 +117,20 @@ def _answer(body: dict[str, Any]) -> tuple[dict[str, Any], str]:
     turns = [message for message in body["messages"] if message["role"] not in ("system", "developer")]
     asked = _text(turns[-1])
     message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None}
-    if body["model"] == "sandbox-reasoning" and body.get("reasoning_effort") != "none":
+    if _thinks(body):
         message["reasoning_content"] = f"They say {asked!r}."
     if turns[-1]["role"] != "tool" and (calls := _calls(body, asked)):
         return {**message, "tool_calls": calls}, "tool_calls"
     content, reason = _cut(_said(body, turns, asked), body)
     return {**message, "content": content}, reason
+
+
+def _thinks(body: dict[str, Any]) -> bool:
+    """Return whether the model thinks: as it is asked to in the words of any service, else by its name."""
+    reasoning = body.get("reasoning") or {}
+    is_off = reasoning.get("enabled") is False or (body.get("thinking") or {}).get("type") == "disabled"
+    effort = "none" if is_off else body.get("reasoning_effort") or reasoning.get("effort")
+    return effort != "none" and (effort is not None or body["model"] == "sandbox-reasoning")
 
 
 def _said(body: dict[str, Any], turns: list[dict[str, Any]], asked: str) -> str:
