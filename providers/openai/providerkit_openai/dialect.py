@@ -27,7 +27,8 @@ class Kept:
 
     `message` are fields of an assistant's message, `tool_call` of a call, `part` of a part
     of the content, and `content` are types of parts that have no form of ours. `others` says
-    that it is also sent fields that are not named here, if a user's own messages have them.
+    that it is also sent fields that are not named here (but `id`), if a user's own messages
+    have them.
     """
 
     message: frozenset[str] = attrs.field(default=frozenset(), converter=_names)

@@ -109,8 +109,8 @@ class _Turn:
             call = self._by_id[part.id] = _tool_call(part, self._dialect)
             self._calls.append(call)
         elif isinstance(part, ProviderData):
-            if not self._is_put_back(part.value):
-                self._leave_out(part)
+            if left := self._put_back(part.value):
+                self._leave_out(part, left)
         elif isinstance(part, TextPart):
             self._content.append({"type": "text", "text": part.text})
         elif isinstance(part, (ImagePart, FilePart)):
@@ -123,30 +123,35 @@ class _Turn:
             raise _unsupported(self._dialect, feature, "takes text from tools, and nothing else")
         return _image(part) if isinstance(part, ImagePart) else _file(part, self._dialect)
 
-    def _is_put_back(self, value: Any) -> bool:
-        """Put kept data into what it belongs to; False if the service does not want it."""
+    def _put_back(self, value: Any) -> Any:
+        """Put kept data into what it belongs to, and return what the service does not take of it."""
         kept = self._dialect.kept
         match value:
-            case {"message": dict() as fields} if _takes(kept, kept.message, fields):
-                self._fields |= {name: _joined(self._fields.get(name), field) for name, field in fields.items()}
-            case {"tool_call": dict() as fields, **more} if self._calls and _takes(kept, kept.tool_call, fields):
+            case {"message": dict() as fields}:
+                taken, left = _parted(fields, kept, kept.message)
+                self._fields |= {name: _joined(self._fields.get(name), field) for name, field in taken.items()}
+                return left and {"message": left}
+            case {"tool_call": dict() as fields, **more} if self._calls:
+                taken, left = _parted(fields, kept, kept.tool_call)
                 call = self._by_id.get(str(more.get("id")), self._calls[-1])
-                call |= merge_extra(fields, call)
-            case {"part": dict() as fields} if self._content and _takes(kept, kept.part, fields):
-                self._is_text = False
-                self._content[-1] = merge_extra(fields, self._content[-1])
+                call |= merge_extra(taken, call)
+                return left and {"tool_call": left}
+            case {"part": dict() as fields} if self._content:
+                taken, left = _parted(fields, kept, kept.part)
+                self._is_text = self._is_text and not taken
+                self._content[-1] = merge_extra(taken, self._content[-1])
+                return left and {"part": left}
             case {"content": {"type": str(kind)} as part} if kind in kept.content or kept.others:
                 self._is_text = False
                 self._content.append(part)
-            case _:
-                return False
-        return True
+                return None
+        return value
 
-    def _leave_out(self, data: ProviderData) -> None:
+    def _leave_out(self, data: ProviderData, left: Any) -> None:
         name = self._dialect.name
         if data.provider is not None:
             raise _unsupported(self._dialect, "provider_data", "has no place for provider data of this form")
-        note_left_out(name, data.value)
+        note_left_out(name, left)
 
     def written(self) -> dict[str, Any]:
         message, call_id = self._message, self._message.tool_call_id
@@ -172,8 +177,16 @@ class _Turn:
 FAILED = "The tool failed. "  # the wire has no mark of its own for that
 
 
-def _takes(kept: Kept, names: frozenset[str], fields: dict[str, Any]) -> bool:
-    return kept.others or names.issuperset(fields)
+def _parted(fields: dict[str, Any], kept: Kept, names: frozenset[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the fields that a service takes, and the others."""
+    taken = {name for name in fields if name in names or (kept.others and name not in APPLICATION)}
+    return (
+        {name: field for name, field in fields.items() if name in taken},
+        {name: field for name, field in fields.items() if name not in taken},
+    )
+
+
+APPLICATION = frozenset({"id"})  # fields that no service asks for, and strict ones refuse
 
 
 def _joined(before: Any, value: Any) -> Any:

@@ -371,7 +371,7 @@ def written(call, **fields):
             id="a field that is ours",
         ),
         pytest.param(
-            [A, kept(tool_call={"extra_content": SIGNED}), B, kept(tool_call={"id": "x", "extra_content": 1})],
+            [A, kept(tool_call={"extra_content": SIGNED}), B, kept(tool_call={"type": "x", "extra_content": 1})],
             {"content": None, "tool_calls": [written(A, extra_content=SIGNED), written(B, extra_content=1)]},
             id="of the call before it",
         ),
@@ -451,6 +451,28 @@ def test_what_a_service_does_not_take_is_left_out_of_what_is_anybodys(parts, req
     with pytest.raises(providerkit.UnsupportedFeature, match="has no place for provider data of this form") as caught:
         sent(Message("assistant", named), dialect=plain)
     assert (caught.value.option, caught.value.provider) == ("provider_data", plain.name)
+
+
+def test_of_several_fields_each_is_taken_or_left_out(caplog):
+    """A message of an application may have fields of its own beside those of the service."""
+    fields = {"message": {"id": "1", "reasoning_content": "Hm."}}
+    parts = [ProviderData(fields, keep=True), TextPart("A"), A, kept(tool_call={"id": "x", "of_a_call": 1})]
+    with caplog.at_level(logging.INFO, "providerkit"):
+        (message,) = sent(Message("assistant", parts), dialect=services.deepseek.dialect)
+    assert message == {
+        "reasoning_content": "Hm.",
+        "role": "assistant",
+        "content": "A",
+        "tool_calls": [written(A)],
+    }
+    assert "the field 'of_a_call' of a tool call" in caplog.text
+    assert "reasoning_content" not in caplog.text
+
+
+@pytest.mark.parametrize("provider", ["openai_compatible", "vllm", "llamacpp"])
+def test_the_id_that_an_application_gives_a_message_is_sent_nowhere(provider):
+    message = Message("user", [kept(message={"id": "1", "x": 2}), TextPart("hi")])
+    assert sent(message, dialect=getattr(services, provider).dialect) == [{"role": "user", "content": "hi", "x": 2}]
 
 
 # Conversations, with servers that refuse what is not put back
