@@ -142,3 +142,12 @@ def decoded(body):
     if not transcript.finished:
         transcript.add(decoder.close())
     return transcript.reply()
+
+
+@pytest.mark.parametrize("form", [{}, {"encoding_format": "float"}])
+def test_it_embeds(client, base_url, form):
+    """The package asks for base64, and decodes it, unless it is told otherwise."""
+    theirs = client.embeddings.create(model="sandbox", input=["Hello", "you"], **form)
+    ours = providerkit.embed(["Hello", "you"], provider="openai", model="sandbox", base_url=base_url).result()
+    assert [pytest.approx(row.embedding) for row in theirs.data] == list(ours.vectors)
+    assert (theirs.usage.prompt_tokens, theirs.model) == (ours.usage.input_tokens, ours.model)

@@ -1,7 +1,8 @@
 """What comes back: the chunks of a stream or a whole completion, as events.
 
 Of several choices only the first is read. Keys that are not known here are ignored, unless
-they hold a list or an object beside the text: then they are ProviderData.
+they hold a list or an object beside the text: then they are ProviderData. What a service wants
+back is kept ProviderData, in the place that `requests` puts it back into.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from providerkit import (
 )
 
 from .calls import Calls
+from .dialect import Dialect
+from .keeping import Keeping
 from .refusals import error_within, is_error, said_in, typed
 from .template import DATA, Template, text_alone
 
@@ -93,10 +96,12 @@ READ = frozenset({"role", "usage", "reasoning_details"}).union(*KINDS)
 class Answer:
     """Make events of one answer, and remember what its end depends on."""
 
-    def __init__(self, head: ResponseHead, name: str) -> None:
+    def __init__(self, head: ResponseHead, dialect: Dialect) -> None:
         self._head = head
-        self._name = name
-        self._calls = Calls()
+        self._name = dialect.name
+        self._calls = Calls(dialect.kept.tool_call)
+        self._keeping = Keeping(dialect.kept)
+        self._read = READ | dialect.kept.message
         self._template = Template()
         self._begun = False
         self._refused = False
@@ -134,7 +139,7 @@ class Answer:
         self._begun = True
         self._streamed.add("content")
         self._template.learn(data, text)
-        return [*self._who(chunk), TextDelta(text)]
+        return [*self._who(chunk), *self._keeping.complete(), TextDelta(text)]
 
     def _parse_lines(self, data: bytes, error: StreamMalformed) -> list[Event]:
         """Take events that no blank line parts, the mark of the end among them; blank data is none."""
@@ -224,7 +229,7 @@ class Answer:
             events.append(ProviderData({"logprobs": logprobs}))
         if reason := _reason(choice):
             self._counters.stop()
-            events.append(Finish(reason))
+            events.append(Finish(reason, raw=choice["finish_reason"]))
 
     def _rest_of(self, message: dict[str, Any]) -> dict[str, Any]:
         """Return what a whole message says that no delta has said before it."""
@@ -234,19 +239,45 @@ class Answer:
     def _parse_delta(self, delta: dict[str, Any], events: list[Event], *, is_whole: bool = False) -> None:
         if thought := _string(delta.get("reasoning_content")) or _string(delta.get("reasoning")):
             events.append(ReasoningDelta(thought))
+        self._keeping.add(delta, is_whole=is_whole)
         content = delta.get("content")
-        if content:
-            events += [TextDelta(content)] if isinstance(content, str) else _parts(content)
-        if refusal := _string(delta.get("refusal")):
+        refusal = _string(delta.get("refusal"))
+        calls = _objects(delta.get("tool_calls"))
+        function = delta.get("function_call")
+        if isinstance(content, str) and content:
+            events += [*self._keeping.complete(), TextDelta(content)]
+        elif content:
+            events += self._parts(content)
+        if refusal or calls or function:
+            events += self._keeping.complete()
+        if refusal:
             self._refused = True
             events.append(TextDelta(refusal))
-        calls = _objects(delta.get("tool_calls"))
         events += self._calls.whole(calls) if is_whole else self._calls.pieces(calls)
-        if function := delta.get("function_call"):
+        if function:
             events += self._calls.pieces([{"index": 0, "function": function}])
-        for name in delta.keys() - READ:
+        if self._keeping.is_open:
+            self._template = Template()  # which does not see that something else comes
+        for name in delta.keys() - self._read:
             if delta[name] and isinstance(delta[name], (list, dict)):
                 events.append(ProviderData({name: delta[name]}))
+
+    def _parts(self, content: Any) -> Iterator[Event]:
+        """Read a content of parts, as Mistral gives it."""
+        for part in _objects(content):
+            kind = part.get("type")
+            is_kept = self._keeping.wants(kind)
+            if not is_kept or self._keeping.is_other(part):
+                yield from self._keeping.complete()
+            match kind:
+                case "thinking":
+                    yield ReasoningDelta(_joined(part.get("thinking")))
+                case "text" | "output_text":
+                    yield TextDelta(_joined(part.get("text")))
+                case _ if not is_kept:
+                    yield ProviderData(part)
+            if is_kept:
+                self._keeping.add_part(part)
 
     def _usage(self, chunk: dict[str, Any]) -> list[Event]:
         """Count tokens, wherever in a chunk that is said; the last place counts."""
@@ -267,13 +298,14 @@ class Answer:
         """
         if not self._begun:
             raise UnexpectedContent("the answer ended without a choice", status=self._head.status)
-        rest, reason = self._counters.rest()
-        finish = attrs.evolve(finish, reason=reason or finish.reason)
+        rest, reason, raw = self._counters.rest()
+        finish = attrs.evolve(finish, reason=reason, raw=raw) if reason else finish
         if finish.reason == "stop" and self._calls:
             finish = attrs.evolve(finish, reason="tool_calls")
         elif finish.reason == "stop" and self._refused:
             finish = attrs.evolve(finish, reason="content_filter")
-        return [*rest, *self._calls.rest(), finish]
+        kept = self._keeping.complete(is_end=True, called_tool=bool(self._calls))
+        return [*kept, *rest, *self._calls.rest(), finish]
 
 
 class Counters:
@@ -287,6 +319,7 @@ class Counters:
         self._index = 0
         self._events: list[Event] = []
         self._reason = ""
+        self._raw: str | None = None
         self._is_possible = True
 
     def take(self, choice: dict[str, Any]) -> None:
@@ -299,16 +332,17 @@ class Counters:
         delta = choice.get("delta") or choice.get("message")
         if text := _string(_inner(delta, "content")):
             self._events.append(TextDelta(text))
-        self._reason = self._reason or _reason(choice)
+        if not self._reason and (reason := _reason(choice)):
+            self._reason, self._raw = reason, choice["finish_reason"]
 
     def stop(self) -> None:
         """Take note that other indices are other choices."""
         self._is_possible = False
         self._events = []
 
-    def rest(self) -> tuple[list[Event], str]:
-        """Return the rest of the text, and why it ended; nothing if there are several choices."""
-        return (self._events, self._reason) if self._is_possible else ([], "")
+    def rest(self) -> tuple[list[Event], str, str | None]:
+        """Return the rest of the text, and its end in our word and the wire's; nothing if there are several choices."""
+        return (self._events, self._reason, self._raw) if self._is_possible else ([], "", None)
 
 
 class Completed(DecoderWrapper):
@@ -351,18 +385,6 @@ def _reason(choice: dict[str, Any]) -> str:
     """Return why a choice has ended, in our words; empty if it has not."""
     said = _string(choice.get("finish_reason")).lower().removeprefix("finishreason.")
     return "" if said in UNFINISHED else REASONS.get(said, "other")
-
-
-def _parts(content: Any) -> Iterator[Event]:
-    """Read a content of parts, as Mistral gives it."""
-    for part in _objects(content):
-        match part.get("type"):
-            case "thinking":
-                yield ReasoningDelta(_joined(part.get("thinking")))
-            case "text" | "output_text":
-                yield TextDelta(_joined(part.get("text")))
-            case _:
-                yield ProviderData(part)
 
 
 def _joined(text: Any) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from providerkit import ToolCallDelta
+from providerkit import ProviderData, ToolCallDelta
 
 
 @attrs.frozen
@@ -24,6 +24,7 @@ class _Piece:
     id: str
     name: str
     arguments: str
+    kept: dict[str, Any] = attrs.field(factory=dict)
     is_beside: bool = False
 
     @property
@@ -31,7 +32,8 @@ class _Piece:
         return not self.arguments.strip()
 
     @classmethod
-    def of(cls, entry: dict[str, Any], function: Any) -> _Piece:
+    def of(cls, entry: dict[str, Any], kept: frozenset[str]) -> _Piece:
+        function = entry.get("function")
         function = function if isinstance(function, dict) else {}
         index = entry.get("index")
         return cls(
@@ -39,6 +41,7 @@ class _Piece:
             _string(entry.get("id")),
             _string(function.get("name")),
             _arguments(function.get("arguments")),
+            {name: entry[name] for name in kept & entry.keys() if entry[name]},
         )
 
 
@@ -89,7 +92,9 @@ class _Call:
         self.id = ""
         self.name = name
         self.arguments = _Arguments()
+        self.kept: dict[str, Any] = {}  # that is not given yet
         self._told: set[str] = set()  # of "id" and "name"
+        self.is_untold = True
         self._is_repeated = False  # its name has come again, after its arguments
 
     def is_followed_by(self, piece: _Piece) -> bool:
@@ -132,9 +137,11 @@ class _Call:
             self.name = _joined(self.name, piece.name)
         self.name = self.name or piece.name
         self.arguments.add(piece.arguments)
+        self.kept |= piece.kept
 
     def tell(self, arguments: str = "") -> ToolCallDelta:
         """Make the event of a piece, with what has not been told of the call."""
+        self.is_untold = False
         call_id, name = ("" if what in self._told else getattr(self, what) for what in ("id", "name"))
         self._told |= {what for what in ("id", "name") if getattr(self, what)}
         return ToolCallDelta(self.position, call_id, name, arguments)
@@ -152,7 +159,9 @@ class Calls:
     arguments, and one without any at the end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kept: frozenset[str] = frozenset()) -> None:
+        self._kept = kept
+        self._last_told: _Call | None = None
         self._calls: list[_Call] = []
         self._by_index: dict[int, _Call] = {}
         self._by_id: dict[str, _Call] = {}
@@ -160,11 +169,11 @@ class Calls:
     def __bool__(self) -> bool:
         return bool(self._calls)
 
-    def pieces(self, entries: list[dict[str, Any]]) -> Iterator[ToolCallDelta]:
+    def pieces(self, entries: list[dict[str, Any]]) -> Iterator[ToolCallDelta | ProviderData]:
         """Make the events of the pieces in one chunk."""
         before = None
         for entry in entries:
-            piece = _Piece.of(entry, entry.get("function"))
+            piece = _Piece.of(entry, self._kept)
             call = self._find(piece)
             if call is not None and call.repeats(piece):
                 continue
@@ -173,15 +182,17 @@ class Calls:
             before = call
             yield from self._take(call, piece)
 
-    def whole(self, entries: list[dict[str, Any]]) -> Iterator[ToolCallDelta]:
+    def whole(self, entries: list[dict[str, Any]]) -> Iterator[ToolCallDelta | ProviderData]:
         """Make the events of calls that came whole: each entry is one."""
         for entry in entries:
-            piece = _Piece.of(entry, entry.get("function"))
+            piece = _Piece.of(entry, self._kept)
             yield from self._take(self._begin(piece), piece)
 
-    def rest(self) -> Iterator[ToolCallDelta]:
+    def rest(self) -> Iterator[ToolCallDelta | ProviderData]:
         """Make the events of the calls that ended without arguments."""
-        return (call.tell() for call in self._calls if call.arguments.is_blank)
+        for call in self._calls:
+            if call.arguments.is_blank:
+                yield from self._tell(call)
 
     def _find(self, piece: _Piece) -> _Call | None:
         """Return the call that a piece goes on with, or is the next to; None if it begins one for certain."""
@@ -200,15 +211,26 @@ class Calls:
         self._calls.append(call)
         return call
 
-    def _take(self, call: _Call, piece: _Piece) -> Iterator[ToolCallDelta]:
+    def _take(self, call: _Call, piece: _Piece) -> Iterator[ToolCallDelta | ProviderData]:
         has_own_id = self._by_id.get(piece.id, call) is call  # else the core makes one: no two calls have the same
         if piece.index is not None:
             self._by_index[piece.index] = call
         if piece.id:
             self._by_id[piece.id] = call
         call.take(piece if has_own_id else attrs.evolve(piece, id=""))
-        if not call.arguments.is_blank and (piece.arguments or call.has_news):
-            yield call.tell(piece.arguments)
+        if not call.arguments.is_blank and (piece.arguments or call.has_news or call.kept):
+            yield from self._tell(call, piece.arguments)
+
+    def _tell(self, call: _Call, arguments: str = "") -> Iterator[ToolCallDelta | ProviderData]:
+        """Make the event of a piece, and that of what the service wants back of the call, which names a call before."""
+        is_news = call.is_untold
+        if is_news or arguments or call.has_news:
+            yield call.tell(arguments)
+        self._last_told = call if is_news else self._last_told
+        if call.kept:
+            which = {} if call is self._last_told else {"id": call.id}
+            yield ProviderData({"tool_call": call.kept, **which}, keep=True)
+            call.kept = {}
 
 
 def _joined(name: str, piece: str) -> str:

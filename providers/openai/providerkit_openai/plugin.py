@@ -6,12 +6,14 @@ imitate it were seen to send. Read in November 2026.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from providerkit import (
     ByContent,
     Chat,
     Decoder,
+    Embeddings,
     Endpoint,
     EventStream,
     Finish,
@@ -24,11 +26,14 @@ from providerkit import (
     Request,
     ResponseHead,
     UnknownModel,
+    UnsupportedFeature,
     hookimpl,
+    merge_extra,
 )
 
 from .answers import Answer, Completed, models_of
-from .dialect import SEEING, Dialect
+from .dialect import EFFORTS, Dialect, Kept
+from .embeddings import embeddings_of
 from .refusals import refusal
 from .requests import body_of
 
@@ -41,7 +46,9 @@ OPENAI = Dialect(
     "https://api.openai.com/v1",
     "OPENAI_API_KEY",
     "gpt-5-mini",
-    supports=SEEING,
+    efforts=EFFORTS,
+    files={"audio", "data", "id"},
+    kept=Kept(part={"prompt_cache_breakpoint"}),
     thinkers=("gpt-5", "o1", "o3", "o4"),
     max_tokens="max_completion_tokens",
     call_ids=r"(?s).{1,40}",
@@ -64,7 +71,7 @@ class OpenAI:
             default_base_url=self.dialect.base_url,
             base_path=None if self.dialect.base_url else "/v1",
             default_model=self.dialect.default_model,
-            supports=self.dialect.supports,
+            supports=self.dialect.features,
             api_key_env=self.dialect.api_key_env,
         )
 
@@ -77,15 +84,13 @@ class OpenAI:
     @hookimpl
     def build_request(self, chat: Chat, model: Model, endpoint: Endpoint) -> Request:
         """Ask for the answer as a stream, unless `extra` says otherwise."""
-        if not model.name:  # told only here: the models of a service without a default are listed, too
-            raise UnknownModel(f"{self.dialect.name} has no default model")
-        body = body_of(chat, model, self.dialect)
+        body = body_of(chat, self._named(model), self.dialect)
         return Request.json(_url(endpoint, PATH), body, self._headers(endpoint), stream=bool(body["stream"]))
 
     @hookimpl
     def parse_stream(self, head: ResponseHead) -> Decoder:
         """Take a stream, or a whole completion where the server gives one."""
-        answer = Answer(head, self.dialect.name)
+        answer = Answer(head, self.dialect)
         end = None if self.dialect.finishes else Finish("stop")
         stream = EventStream(answer.parse_event, end=end, done=None)  # the answer knows the mark: usage may follow
         return Completed(ByContent(head, stream=stream, body=JSONBody(answer.parse_completion)), answer)
@@ -106,11 +111,34 @@ class OpenAI:
         return models_of(head, body, self.dialect.name)
 
     @hookimpl
+    def build_embed_request(
+        self, texts: tuple[str, ...], model: Model, endpoint: Endpoint, extra: Mapping[str, Any]
+    ) -> Request:
+        """Ask for the vectors of all texts at once."""
+        if not self.dialect.embeds:
+            raise UnsupportedFeature(
+                f"{self.dialect.name} has no embeddings", option="embed", provider=self.dialect.name
+            )
+        body = merge_extra({"model": self._named(model), "input": list(texts)}, extra)
+        return Request.json(_url(endpoint, "/embeddings"), body, self._headers(endpoint), stream=False)
+
+    @hookimpl
+    def parse_embeddings(self, head: ResponseHead, body: bytes) -> Embeddings:
+        """Read the vectors in the order of the texts."""
+        return embeddings_of(head, body, self.dialect.name)
+
+    @hookimpl
     def sandbox(self) -> Application:
         """Imitate the wire."""
         from .sandbox import application  # brings aiohttp's server, which only a sandbox needs
 
         return application()
+
+    def _named(self, model: Model) -> str:
+        """Return the model's name; an error only now, since models are listed without one, too."""
+        if not model.name:
+            raise UnknownModel(f"{self.dialect.name} has no default model")
+        return model.name
 
     def _headers(self, endpoint: Endpoint) -> dict[str, str]:
         """Show the key; only at the service's own address is it sure that it wants one."""

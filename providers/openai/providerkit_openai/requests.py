@@ -1,4 +1,9 @@
-"""What is asked: a chat as the body of a chat-completions request."""
+"""What is asked: a chat as the body of a chat-completions request.
+
+Kept provider data is put back where it stood: {"message": {...}} into the message,
+{"tool_call": {...}} into the call right before it (or the one of its "id"), {"part": {...}}
+into the part right before it, and {"content": {...}} as a part of its own.
+"""
 
 from __future__ import annotations
 
@@ -11,28 +16,30 @@ from typing import Any
 
 from providerkit import (
     Chat,
+    FilePart,
     ImagePart,
     InvalidMessages,
     InvalidOption,
     Message,
-    Model,
     Part,
-    ReasoningPart,
+    ProviderData,
     StreamMalformed,
     TextPart,
     Tool,
     ToolCall,
     UnsupportedFeature,
+    merge_extra,
+    note_left_out,
 )
 
-from .dialect import Dialect
+from .dialect import Dialect, Kept
 
 SCHEMA_TYPES = frozenset({"object", "array", "string", "number", "integer", "boolean", "null"})
 SCHEMA_WORDS = frozenset({"properties", "anyOf", "oneOf", "allOf", "enum", "$ref", "$defs", "$schema"})
 
 
-def body_of(chat: Chat, model: Model, dialect: Dialect) -> dict[str, Any]:
-    """Make the body; what `extra` holds is laid over it, whole field by whole field."""
+def body_of(chat: Chat, model: str, dialect: Dialect) -> dict[str, Any]:
+    """Return the body, with `extra` laid over it at any depth."""
     options = {
         "temperature": chat.temperature,
         "top_p": chat.top_p,
@@ -40,18 +47,20 @@ def body_of(chat: Chat, model: Model, dialect: Dialect) -> dict[str, Any]:
         "stop": list(chat.stop) or None,
         dialect.seed: chat.seed,
         "tools": [_tool(tool) for tool in chat.tools] or None,
+        "tool_choice": _tool_choice(chat.tool_choice),
+        "parallel_tool_calls": chat.parallel_tool_calls,
         "response_format": _response_format(chat.response_format, dialect),
+        **dialect.efforts.get(chat.reasoning or "", {}),
     }
     body = {
-        "model": model.name,
+        "model": model,
         "messages": [_message(index, message, dialect) for index, message in _messages(chat, dialect)],
         "stream": True,
         **{name: value for name, value in options.items() if value is not None},
-        **chat.extra,
     }
-    if dialect.asks_usage and body["stream"]:
-        body.setdefault("stream_options", {"include_usage": True})
-    return body
+    if dialect.asks_usage and chat.extra.get("stream", True):
+        body["stream_options"] = {"include_usage": True}
+    return merge_extra(body, chat.extra)
 
 
 def _messages(chat: Chat, dialect: Dialect) -> list[tuple[int, Message]]:
@@ -68,7 +77,7 @@ def _messages(chat: Chat, dialect: Dialect) -> list[tuple[int, Message]]:
 def _is_empty(message: Message) -> bool:
     """Return whether this is an answer without text and calls, which many services refuse."""
     return message.role == "assistant" and not any(
-        part.text.strip() if isinstance(part, TextPart) else not isinstance(part, ReasoningPart)
+        part.text.strip() if isinstance(part, TextPart) else isinstance(part, (ImagePart, FilePart, ToolCall))
         for part in message.parts
     )
 
@@ -76,14 +85,117 @@ def _is_empty(message: Message) -> bool:
 def _message(index: int, message: Message, dialect: Dialect) -> dict[str, Any]:
     if message.role == "tool" and not message.tool_call_id:
         raise InvalidMessages(f"messages[{index}]: a tool's message needs its tool_call_id", index=index)
-    fields = {
-        "role": message.role,
-        "content": _content(message),
-        "name": message.name,
-        "tool_call_id": message.tool_call_id and _call_id(message.tool_call_id, dialect),
-        "tool_calls": [_tool_call(call, dialect) for call in message.tool_calls],
-    }
-    return {name: value for name, value in fields.items() if value or name == "content"}
+    turn = _Turn(message, dialect)
+    for part in message.parts:
+        turn.add(part)
+    return turn.written()
+
+
+class _Turn:
+    """One message, as its parts are put into it in their order."""
+
+    def __init__(self, message: Message, dialect: Dialect) -> None:
+        self._message = message
+        self._dialect = dialect
+        self._content: list[dict[str, Any]] = []
+        self._calls: list[dict[str, Any]] = []
+        self._by_id: dict[str, dict[str, Any]] = {}
+        self._fields: dict[str, Any] = {}
+        texts = [part for part in message.parts if isinstance(part, TextPart)]
+        self._is_text = message.role == "assistant" or len(texts) <= 1  # and not a list of parts
+
+    def add(self, part: Part) -> None:
+        if isinstance(part, ToolCall):
+            call = self._by_id[part.id] = _tool_call(part, self._dialect)
+            self._calls.append(call)
+        elif isinstance(part, ProviderData):
+            if left := self._put_back(part.value):
+                self._leave_out(part, left)
+        elif isinstance(part, TextPart):
+            self._content.append({"type": "text", "text": part.text})
+        elif isinstance(part, (ImagePart, FilePart)):
+            self._is_text = False
+            self._content.append(self._attached(part))
+
+    def _attached(self, part: ImagePart | FilePart) -> dict[str, Any]:
+        if self._message.role == "tool":
+            feature = "images" if isinstance(part, ImagePart) else "files"
+            raise _unsupported(self._dialect, feature, "takes text from tools, and nothing else")
+        return _image(part) if isinstance(part, ImagePart) else _file(part, self._dialect)
+
+    def _put_back(self, value: Any) -> Any:
+        """Put kept data into what it belongs to, and return what the service does not take of it."""
+        kept = self._dialect.kept
+        match value:
+            case {"message": dict() as fields}:
+                taken, left = _parted(fields, kept, kept.message)
+                self._fields |= {name: _joined(self._fields.get(name), field) for name, field in taken.items()}
+                return left and {"message": left}
+            case {"tool_call": dict() as fields, **more} if self._calls:
+                taken, left = _parted(fields, kept, kept.tool_call)
+                call = self._by_id.get(str(more.get("id")), self._calls[-1])
+                call |= merge_extra(taken, call)
+                return left and {"tool_call": left}
+            case {"part": dict() as fields} if self._content:
+                taken, left = _parted(fields, kept, kept.part)
+                self._is_text = self._is_text and not taken
+                self._content[-1] = merge_extra(taken, self._content[-1])
+                return left and {"part": left}
+            case {"content": {"type": str(kind)} as part} if kind in kept.content or kept.others:
+                self._is_text = False
+                self._content.append(part)
+                return None
+        return value
+
+    def _leave_out(self, data: ProviderData, left: Any) -> None:
+        name = self._dialect.name
+        if data.provider is not None:
+            raise _unsupported(self._dialect, "provider_data", "has no place for provider data of this form")
+        note_left_out(name, left)
+
+    def written(self) -> dict[str, Any]:
+        message, call_id = self._message, self._message.tool_call_id
+        fields = {
+            "role": message.role,
+            "content": self._written_content(),
+            "name": message.name,
+            "tool_call_id": call_id and _call_id(call_id, self._dialect),
+            "tool_calls": self._calls,
+        }
+        own = {name: value for name, value in fields.items() if value or name == "content"}
+        return {**self._fields, **own}
+
+    def _written_content(self) -> str | list[dict[str, Any]] | None:
+        """Return the content; None if the message only calls tools, as the wire itself has it."""
+        if self._message.failed:
+            self._content.insert(0, {"type": "text", "text": FAILED})
+        if self._calls and not self._content:
+            return None
+        return "".join(part["text"] for part in self._content) if self._is_text else self._content
+
+
+FAILED = "The tool failed. "  # the wire has no mark of its own for that
+
+
+def _parted(fields: dict[str, Any], kept: Kept, names: frozenset[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the fields that a service takes, and the others."""
+    taken = {name for name in fields if name in names or (kept.others and name not in APPLICATION)}
+    return (
+        {name: field for name, field in fields.items() if name in taken},
+        {name: field for name, field in fields.items() if name not in taken},
+    )
+
+
+APPLICATION = frozenset({"id"})  # fields that no service asks for, and strict ones refuse
+
+
+def _joined(before: Any, value: Any) -> Any:
+    """Return a field of which more has come: an answer that thinks several times gives it in several pieces."""
+    return before + value if type(before) is type(value) and isinstance(value, str | list) else value
+
+
+def _unsupported(dialect: Dialect, feature: str, why: str) -> UnsupportedFeature:
+    return UnsupportedFeature(f"{dialect.name} {why}; leave it out", option=feature, provider=dialect.name)
 
 
 def _call_id(given: str, dialect: Dialect) -> str:
@@ -93,25 +205,34 @@ def _call_id(given: str, dialect: Dialect) -> str:
     return b32encode(sha256(given.encode()).digest())[:9].decode()
 
 
-def _content(message: Message) -> str | list[dict[str, Any]] | None:
-    """Return the content; None if the message only calls tools, as the wire itself has it."""
-    shown = [part for part in message.parts if isinstance(part, (TextPart, ImagePart))]
-    if not shown and message.tool_calls:
-        return None
-    if isinstance(message.content, str) or (message.role == "assistant" and all(map(_is_text, shown))):
-        return message.text
-    return [_part(part) for part in shown]
-
-
-def _is_text(part: Part) -> bool:
-    return isinstance(part, TextPart)
-
-
-def _part(part: TextPart | ImagePart) -> dict[str, Any]:
-    if isinstance(part, TextPart):
-        return {"type": "text", "text": part.text}
+def _image(part: ImagePart) -> dict[str, Any]:
     detail = {} if part.detail is None else {"detail": part.detail}
     return {"type": "image_url", "image_url": {"url": _image_url(part)} | detail}
+
+
+def _file(part: FilePart, dialect: Dialect) -> dict[str, Any]:
+    """Return the form that the service takes for this file: sound has one of its own."""
+    kind = AUDIO.get(part.media_type or "")
+    if part.data is not None and kind and "audio" in dialect.files:
+        return {"type": "input_audio", "input_audio": {"data": b64encode(part.data).decode(), "format": kind}}
+    way = "id" if part.id is not None else "url" if (part.url or "").startswith("http") else "data"
+    if way not in dialect.files:
+        raise _unsupported(
+            dialect, "files", f"takes files as {', '.join(sorted(dialect.files))}, and this one is {way}"
+        )
+    if part.id is not None:
+        return {"type": "file", "file": {"file_id": part.id}}
+    address = part.url or f"data:{part.media_type};base64,{b64encode(part.data or b'').decode()}"
+    return {"type": "file", "file": {"filename": part.name or _file_name(part), "file_data": address}}
+
+
+def _file_name(part: FilePart) -> str:
+    """Return a name for a file that has none: services ask for one, and some look at its end."""
+    subtype = (part.media_type or "").partition("/")[2]
+    return f"file.{subtype}" if subtype.isalnum() else "file"
+
+
+AUDIO = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/wave": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
 
 
 def _image_url(part: ImagePart) -> str:
@@ -139,6 +260,15 @@ def _tool(tool: Tool) -> dict[str, Any]:
         function["description"] = tool.description
     function["parameters"] = dict(tool.parameters) or {"type": "object", "properties": {}}
     return {"type": "function", "function": function}
+
+
+def _tool_choice(choice: str | None) -> str | dict[str, Any] | None:
+    if choice is None or choice in TOOL_CHOICES:
+        return choice
+    return {"type": "function", "function": {"name": choice}}
+
+
+TOOL_CHOICES = frozenset({"auto", "none", "required"})
 
 
 def _response_format(given: Any, dialect: Dialect) -> Mapping[str, Any] | None:

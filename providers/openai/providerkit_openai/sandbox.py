@@ -2,20 +2,26 @@
 
 It repeats what it was asked, word by word, and counts words as tokens. It calls the tools
 whose names it is told, answers by the schema it is given, stops at `stop` and after
-`max_tokens` words, and remembers nothing. The model "sandbox-reasoning" thinks first; a
-model called "error-429" refuses with that status.
+`max_tokens` words, and remembers nothing. It thinks first if it is asked how much, and the
+model "sandbox-reasoning" does unless that is "none". Its embeddings count words: texts that
+share some are alike. A model called "error-429" refuses with that status.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from array import array
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from sys import byteorder
 from typing import Any
+from zlib import crc32
 
 from aiohttp import web
 
 MODELS = ("sandbox", "sandbox-reasoning")
+DIMENSIONS = 64  # of a vector, unless it is asked for others
 ID = "chatcmpl-sandbox"
 # Types of errors, by status.
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
@@ -25,6 +31,7 @@ def application() -> web.Application:
     """Make the server; services differ in the path before that of the wire."""
     app = web.Application(client_max_size=64 * 2**20)
     app.router.add_post("/{prefix:.*}chat/completions", complete)
+    app.router.add_post("/{prefix:.*}embeddings", embed)
     app.router.add_get("/{prefix:.*}models", list_models)
     app.router.add_get("/{prefix:.*}models/{name:.+}", show_model)
     app.router.add_route("*", "/{path:.*}", miss)
@@ -51,8 +58,8 @@ async def complete(request: web.Request) -> web.StreamResponse:
     """Answer, as a stream where it is asked for."""
     try:
         body = await request.json()
-        if refused := re.fullmatch("error-([45][0-9][0-9])", body["model"]):
-            return _error(int(refused[1]), f"The model {body['model']!r} refuses")
+        if refused := _refused(body):
+            return refused
         message, reason = _answer(body)
         usage = _usage(body, message)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
@@ -64,17 +71,66 @@ async def complete(request: web.Request) -> web.StreamResponse:
     return await _stream(request, [*_chunks(body, message, reason), *_last(body, usage if asked else None)])
 
 
+async def embed(request: web.Request) -> web.Response:
+    """Answer with a vector for each text."""
+    try:
+        body = await request.json()
+        if refused := _refused(body):
+            return refused
+        texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
+        write = FORMS[body.get("encoding_format") or "float"]
+        vectors = [write(_vector(_words(text), body.get("dimensions") or DIMENSIONS)) for text in texts]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        return _error(400, f"This is not a request of this wire: {error!r}")
+    rows = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(vectors)]
+    count = sum(len(_words(text)) for text in texts)
+    usage = {"prompt_tokens": count, "total_tokens": count}
+    return _json({"object": "list", "data": rows, "model": body["model"], "usage": usage})
+
+
+def _vector(words: list[str], dimensions: int) -> array[float]:
+    """Return how often each word comes, by its hash, as a vector of length 1."""
+    counts = array("f", [0.0] * dimensions)
+    for word in words:
+        counts[crc32(word.strip().lower().encode()) % dimensions] += 1
+    length = sum(count * count for count in counts) ** 0.5 or 1.0
+    return array("f", [count / length for count in counts])
+
+
+def _packed(vector: array[float]) -> str:
+    if byteorder == "big":  # pragma: no cover - no such machine runs the tests
+        vector.byteswap()
+    return b64encode(vector.tobytes()).decode()
+
+
+FORMS: dict[str, Callable[[array[float]], Any]] = {"float": list, "base64": _packed}
+
+
+def _refused(body: dict[str, Any]) -> web.Response | None:
+    """Refuse by the name of a model."""
+    refused = re.fullmatch("error-([45][0-9][0-9])", body["model"])
+    return _error(int(refused[1]), f"The model {body['model']!r} refuses") if refused else None
+
+
 def _answer(body: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """Give the assistant's message and the finish reason."""
     turns = [message for message in body["messages"] if message["role"] not in ("system", "developer")]
     asked = _text(turns[-1])
     message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None}
-    if body["model"] == "sandbox-reasoning":
+    if _thinks(body):
         message["reasoning_content"] = f"They say {asked!r}."
     if turns[-1]["role"] != "tool" and (calls := _calls(body, asked)):
         return {**message, "tool_calls": calls}, "tool_calls"
     content, reason = _cut(_said(body, turns, asked), body)
     return {**message, "content": content}, reason
+
+
+def _thinks(body: dict[str, Any]) -> bool:
+    """Return whether the model thinks: as it is asked to in the words of any service, else by its name."""
+    reasoning = body.get("reasoning") or {}
+    is_off = reasoning.get("enabled") is False or (body.get("thinking") or {}).get("type") == "disabled"
+    effort = "none" if is_off else body.get("reasoning_effort") or reasoning.get("effort")
+    return effort != "none" and (effort is not None or body["model"] == "sandbox-reasoning")
 
 
 def _said(body: dict[str, Any], turns: list[dict[str, Any]], asked: str) -> str:

@@ -120,7 +120,7 @@ OPENAI = events(
 
 
 def test_a_stream_of_openais_is_text_usage_and_the_end():
-    assert good(OPENAI) == [TextDelta("Hel"), TextDelta("lo"), Usage(11, 5, 8, 2, 3), Finish("stop")]
+    assert good(OPENAI) == [TextDelta("Hel"), TextDelta("lo"), Usage(11, 5, 8, 2, 3), Finish("stop", raw="stop")]
 
 
 async def test_a_reply_says_what_was_used_and_under_which_name():
@@ -249,7 +249,9 @@ def test_reasoning_goes_by_many_names(deltas, thought, said):
     ],
 )
 def test_finish_reasons_are_those_of_every_provider(said, reason):
-    assert joined(events(text("Hello"), chunk(finish=said))) == ("Hello", "", reason)
+    body = events(text("Hello"), chunk(finish=said))
+    assert joined(body) == ("Hello", "", reason)
+    assert good(body)[-1].raw == said
 
 
 @pytest.mark.parametrize("said", ["null", "None", "FINISH_REASON_UNSPECIFIED", ""])
@@ -354,7 +356,7 @@ def test_pieces_of_tool_calls_find_each_other(name, end):
     last = [] if end is None else [chunk(finish=end)]
     body = events(*CALLS[name], *last, "[DONE]")
     found = good(body)
-    assert found[-1] == Finish("tool_calls")
+    assert found[-1] == Finish("tool_calls", raw=end)
     transcript = Transcript()
     transcript.add(found)
     assert list(transcript.reply().tool_calls) == TWO
@@ -374,7 +376,7 @@ def test_calls_without_an_id_are_left_to_the_core(entries):
     assert good(events(*entries, chunk(finish="tool_calls"))) == [
         ToolCallDelta(0, "", "look", '{"a":1}'),
         ToolCallDelta(1, "", "look", '{"a":2}'),
-        Finish("tool_calls"),
+        Finish("tool_calls", raw="tool_calls"),
     ]
 
 
@@ -387,7 +389,7 @@ def test_pieces_of_odd_types_are_pieces_all_the_same():
     odd = [5, {"function": 5, "id": 5}, {"index": [1], "function": {"name": 5, "arguments": 7}}]
     assert good(events(calls(*odd), STOP)) == [
         ToolCallDelta(0, arguments="7"),
-        Finish("tool_calls"),
+        Finish("tool_calls", raw="stop"),
     ]
 
 
@@ -396,7 +398,7 @@ def test_a_function_call_is_a_tool_call():
     assert good(events(*map(chunk, pieces), chunk(finish="function_call"))) == [
         ToolCallDelta(0, "", "look", "{"),
         ToolCallDelta(0, "", "", "}"),
-        Finish("tool_calls"),
+        Finish("tool_calls", raw="function_call"),
     ]
 
 
@@ -442,7 +444,7 @@ def test_usage_is_what_is_counted(usage, expected):
         events(text("Hello"), STOP, json.dumps({"choices": [], "usage": usage}), "[DONE]"),
         events(text("Hello"), chunk(finish="stop", usage=usage), "[DONE]"),
     ):
-        assert good(body) == [TextDelta("Hello"), *expected, Finish("stop")]
+        assert good(body) == [TextDelta("Hello"), *expected, Finish("stop", raw="stop")]
 
 
 async def test_the_last_of_many_usages_counts():
@@ -470,7 +472,7 @@ PLACES = {
 @pytest.mark.parametrize("place", PLACES)
 def test_usage_is_found_wherever_it_stands(place):
     body = events(text("Hello"), *PLACES[place]({"prompt_tokens": 3, "completion_tokens": 4, "cached_tokens": 2}))
-    assert good(body) == [TextDelta("Hello"), Usage(3, 4, 2), Finish("stop")]
+    assert good(body) == [TextDelta("Hello"), Usage(3, 4, 2), Finish("stop", raw="stop")]
 
 
 async def test_usage_may_come_after_the_mark_in_bytes_of_its_own():
@@ -479,7 +481,7 @@ async def test_usage_may_come_after_the_mark_in_bytes_of_its_own():
 
 
 def test_an_error_after_the_mark_is_none():
-    assert good(events(*HELLO, STOP, "[DONE]") + b"event: error\ndata: late\n\n")[-1] == Finish("stop")
+    assert good(events(*HELLO, STOP, "[DONE]") + b"event: error\ndata: late\n\n")[-1] == Finish("stop", raw="stop")
 
 
 # Who answers, and what is not text
@@ -617,7 +619,7 @@ def test_several_choices_are_not_taken_for_it(chunks):
 def test_of_a_completion_the_first_choice_is_read_whatever_its_index():
     head = ResponseHead(200, Headers({"Content-Type": "application/json"}))
     body = json.dumps({"choices": [{"index": 4, "message": {"content": "Hello"}, "finish_reason": "stop"}]}).encode()
-    assert decoded(body, head=head) == ([TextDelta("Hello"), Finish("stop")], None)
+    assert decoded(body, head=head) == ([TextDelta("Hello"), Finish("stop", raw="stop")], None)
 
 
 # Whole completions
@@ -659,7 +661,7 @@ async def test_a_completion_without_a_finish_reason_is_complete():
 def test_a_completion_is_the_same_wherever_it_is_cut():
     head = ResponseHead(200, Headers({"Content-Type": "application/json"}))
     found, error = decoded(json.dumps(COMPLETION).encode(), head=head)
-    assert (error, found[-1]) == (None, Finish("tool_calls"))
+    assert (error, found[-1]) == (None, Finish("tool_calls", raw="tool_calls"))
 
 
 # What is no answer
@@ -728,7 +730,7 @@ def test_every_truncation_of_a_stream_is_an_error_until_its_end_is_said():
             with pytest.raises(providerkit.StreamTruncated):
                 decoder.close()
         else:
-            assert decoder.close()[-1] == Finish("stop")
+            assert decoder.close()[-1] == Finish("stop", raw="stop")
 
 
 # Whatever a server sends

@@ -11,7 +11,7 @@ from providerkit_openai import Dialect, OpenAI, services
 from yarl import URL
 
 import providerkit
-from providerkit import Chat, Endpoint, ImagePart, Message, Model, TextPart, Tool, ToolCall
+from providerkit import Chat, Endpoint, FilePart, ImagePart, Message, Model, ReasoningPart, TextPart, Tool, ToolCall
 
 ADDRESS = "https://api.openai.com/v1/chat/completions"
 KEY = "sk-openai-0123456789"
@@ -88,11 +88,146 @@ def test_fields_are_called_as_the_service_calls_them():
     }
 
 
+LOOK = Tool("look")
+
+
+@pytest.mark.parametrize("choice", ["auto", "none", "required"])
+def test_which_tool_is_called_is_said_in_a_word(choice):
+    assert body_of(tools=[LOOK], tool_choice=choice)["tool_choice"] == choice
+
+
+def test_which_tool_is_called_may_be_one_by_its_name():
+    body = body_of(tools=[LOOK], tool_choice="look")
+    assert body["tool_choice"] == {"type": "function", "function": {"name": "look"}}
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_whether_calls_come_side_by_side_is_said_also_if_they_must_not(given):
+    assert body_of(tools=[LOOK], parallel_tool_calls=given)["parallel_tool_calls"] is given
+
+
+@pytest.mark.parametrize(
+    ("provider", "effort", "fields"),
+    [
+        ("openai", "none", {"reasoning_effort": "none"}),
+        ("openai", "high", {"reasoning_effort": "high"}),
+        ("openai_compatible", "low", {"reasoning_effort": "low"}),
+        ("deepseek", "none", {"thinking": {"type": "disabled"}}),
+        ("deepseek", "high", {"reasoning_effort": "high"}),
+        ("together", "none", {"reasoning": {"enabled": False}}),
+        ("together", "medium", {"reasoning_effort": "medium"}),
+        ("openrouter", "none", {"reasoning": {"effort": "none"}}),
+        ("openrouter", "medium", {"reasoning": {"effort": "medium"}}),
+    ],
+)
+def test_how_much_a_model_thinks_is_said_in_the_words_of_the_service(provider, effort, fields):
+    dialect = getattr(services, provider).dialect
+    plain = body_of(dialect=dialect)
+    assert body_of(dialect=dialect, reasoning=effort) == plain | fields
+
+
+def test_extra_fields_are_merged_into_those_of_the_options():
+    dialect = services.openrouter.dialect
+    body = body_of(dialect=dialect, reasoning="high", extra={"reasoning": {"exclude": True}, "stop": ["x"]}, stop=["a"])
+    assert body["reasoning"] == {"effort": "high", "exclude": True}
+    assert body["stop"] == ["x"]
+
+
+PDF = FilePart(b"%PDF", media_type="application/pdf", name="a.pdf")
+
+
+@pytest.mark.parametrize(
+    ("provider", "part", "sent"),
+    [
+        (
+            "openai",
+            PDF,
+            {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERg=="}},
+        ),
+        (
+            "openai",
+            attrs.evolve(PDF, name=None),
+            {"type": "file", "file": {"filename": "file.pdf", "file_data": "data:application/pdf;base64,JVBERg=="}},
+        ),
+        ("openai", FilePart(id="file-1"), {"type": "file", "file": {"file_id": "file-1"}}),
+        (
+            "openai",
+            FilePart(url="data:text/x-python;base64,YQ=="),
+            {"type": "file", "file": {"filename": "file", "file_data": "data:text/x-python;base64,YQ=="}},
+        ),
+        (
+            "openrouter",
+            FilePart(url="https://a/b.pdf", name="b.pdf"),
+            {"type": "file", "file": {"filename": "b.pdf", "file_data": "https://a/b.pdf"}},
+        ),
+        (
+            "vllm",
+            FilePart(b"RIFF", media_type="audio/x-wav"),
+            {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}},
+        ),
+        (
+            "openai",
+            FilePart(b"ID3", media_type="audio/mpeg"),
+            {"type": "input_audio", "input_audio": {"data": "SUQz", "format": "mp3"}},
+        ),
+    ],
+    ids=["data", "without a name", "an id", "a data URL", "an address", "sound", "mp3"],
+)
+def test_files_are_data_addresses_or_ids(provider, part, sent):
+    body = body_of(Message("user", [TextPart("Read it."), part]), dialect=getattr(services, provider).dialect)
+    assert body["messages"][0]["content"] == [{"type": "text", "text": "Read it."}, sent]
+
+
+@pytest.mark.parametrize(
+    ("provider", "part"),
+    [
+        ("openai", FilePart(url="https://a/b.pdf")),
+        ("openrouter", FilePart(id="file-1")),
+        ("vllm", PDF),
+        ("vllm", FilePart(b"OggS", media_type="audio/ogg")),
+    ],
+)
+def test_a_file_that_a_service_can_not_take_in_this_form_is_refused(provider, part):
+    with pytest.raises(providerkit.UnsupportedFeature, match=f"{provider} takes files as ") as caught:
+        body_of(Message("user", [part]), dialect=getattr(services, provider).dialect)
+    assert (caught.value.option, caught.value.provider) == ("files", provider)
+
+
+def test_a_tool_that_failed_says_so_in_its_text():
+    """The wire has no other place for it."""
+    body = body_of(
+        CALLED,
+        Message("tool", "ValueError: no such city", tool_call_id="call_1", name="weather", failed=True),
+        Message("tool", [TextPart("a"), TextPart("b")], tool_call_id="call_1", failed=True),
+    )
+    assert [message["content"] for message in body["messages"][1:]] == [
+        "The tool failed. ValueError: no such city",
+        [{"type": "text", "text": text} for text in ("The tool failed. ", "a", "b")],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("part", "option"), [(ImagePart("https://a/b.png"), "images"), (PDF, "files")], ids=["an image", "a file"]
+)
+def test_a_tool_answers_in_text_and_nothing_else(part, option):
+    with pytest.raises(
+        providerkit.UnsupportedFeature, match="openai takes text from tools, and nothing else"
+    ) as caught:
+        body_of(CALLED, Message("tool", [TextPart("Look:"), part], tool_call_id="call_1"))
+    assert (caught.value.option, caught.value.provider) == (option, "openai")
+
+
+def test_what_a_model_thought_is_not_sent():
+    body = body_of(Message("assistant", [ReasoningPart("Hm."), TextPart("Rain.")]))
+    assert body["messages"] == [{"role": "assistant", "content": "Rain."}]
+
+
 def test_extra_fields_are_laid_over_the_body():
+    """Mappings are merged, anything else is replaced."""
     options = {"include_obfuscation": False}
     body = body_of(extra={"reasoning_effort": "low", "model": "other", "stream_options": options})
     assert (body["reasoning_effort"], body["model"]) == ("low", "other")
-    assert body["stream_options"] == options
+    assert body["stream_options"] == {"include_usage": True, "include_obfuscation": False}
 
 
 def test_an_answer_that_is_to_come_whole_is_asked_for_without_options_of_streams():
@@ -191,7 +326,7 @@ async def test_a_model_that_writes_broken_arguments_is_told_what_was_wrong():
         asked, call, told = json.loads(server.requests[1].body)["messages"]
     assert json.loads(call["tool_calls"][0]["function"]["arguments"]) == {"arguments": '{"city": "Ro'}
     assert (asked["role"], told["tool_call_id"]) == ("user", "call_1")
-    assert "the model's arguments for the tool 'weather' are no JSON object" in told["content"]
+    assert "the model's arguments for the tool 'weather' are not a JSON object" in told["content"]
 
 
 @pytest.mark.parametrize("content", ["", " \n", [], [TextPart("")]], ids=repr)

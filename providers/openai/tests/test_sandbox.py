@@ -83,6 +83,24 @@ async def test_it_thinks_where_its_name_says_so(sandbox):
     assert run.reply.usage.reasoning_tokens == 4
 
 
+@pytest.mark.parametrize("provider", ["openai", "openrouter", "deepseek", "together", "ollama"])
+@pytest.mark.parametrize(
+    ("model", "effort", "thinks"),
+    [
+        ("sandbox", None, False),
+        ("sandbox", "none", False),
+        ("sandbox", "high", True),
+        ("sandbox-reasoning", None, True),
+        ("sandbox-reasoning", "none", False),
+        ("sandbox-reasoning", "low", True),
+    ],
+)
+async def test_it_thinks_as_much_as_it_is_asked_in_the_words_of_any_service(sandbox, provider, model, effort, thinks):
+    options = {"model": model, "base_url": sandbox, "api_key": "sk-none"}
+    reply = await providerkit.run("hi", provider=provider, reasoning=effort, **options)
+    assert bool(reply.reasoning) is thinks
+
+
 async def test_an_image_is_named(sandbox):
     content = [{"type": "text", "text": "What is"}, {"type": "image_url", "image_url": {"url": "data:image/png,x"}}]
     assert "'What is [image_url]'" in (await ask(sandbox, [{"role": "user", "content": content}])).text

@@ -126,7 +126,7 @@ async def test_no_models_are_an_empty_list():
         (providerkit.AuthenticationError, b'{"error": {"message": "who?"}}', 401),
         (providerkit.ServerError, b'{"error": {"message": "oh", "type": "server_error"}}', 200),
         (providerkit.UnexpectedContent, b'{"models": []}', 200),
-        (providerkit.UnexpectedContent, b'"a"', 200),
+        (providerkit.ProviderError, b'"a"', 200),
         (providerkit.StreamMalformed, b"<html>", 200),
     ],
 )
