@@ -262,6 +262,7 @@ class Parrot:
             raise providerkit.MissingAPIKey("no key; say ", providerkit.Argument("api_key", ...))
         body = {"model": model.name, "messages": [turn.text for turn in chat.turns], "system": chat.system_texts}
         headers = providerkit.Headers({"Authorization": f"Bearer {key.reveal()}"})
+        providerkit.note_left_out("parrot", {"message": {"reasoning_content": "Hm."}})
         return Request.json(endpoint.url("/say"), providerkit.merge_extra(body, chat.extra), headers)
 
     @hookimpl
