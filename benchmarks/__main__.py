@@ -63,14 +63,14 @@ def say(words: str) -> None:
 
 
 def pinned(core: int | None, other: int | None) -> str:
-    """Say which process had which core."""
+    """Return which process had which core."""
     if core is None:
         return "not pinned to cores"
     return "client and upstream each on a core of its own" if core != other else "client and upstream share one core"
 
 
 def describe(bench: Bench, pinned: str) -> dict[str, Any]:
-    """Say what was measured on, and with what."""
+    """Return what was measured on, and with what."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",

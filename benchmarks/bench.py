@@ -41,7 +41,7 @@ OURS = (Peer("bare"), Peer("providerkit"))
 
 @attrs.frozen
 class Bench:
-    """Hold what a question needs: who is measured, how often, against which upstream, on which core."""
+    """What a question needs: who is measured, how often, against which upstream, on which core."""
 
     peers: Sequence[Peer] = OURS
     rounds: int = 5
@@ -68,7 +68,7 @@ class Bench:
         return {name: [] if name in unable else results for name, results in taken.items()}
 
     def ask(self, peer: Peer, characters: int, *, search: str = "", **job: Any) -> dict[str, Any] | None:
-        """Have a client do a job in a process of its own; None where it can't, or gives another text.
+        """Have a client do a job in a process of its own; None if it can't, or gives another text.
 
         `search` is one more folder for it to find packages in.
         """
@@ -113,7 +113,7 @@ def run(command: Sequence[str], **variables: str) -> subprocess.CompletedProcess
 
 
 def cores() -> tuple[int | None, int | None]:
-    """Give a core for the client and another for the upstream; None where processes can't be held on one."""
+    """Return a core for the client and another for the upstream; None if processes can't be held on one."""
     if not hasattr(os, "sched_setaffinity"):
         return None, None
     usable = sorted(os.sched_getaffinity(0))

@@ -24,7 +24,7 @@ CHANCES = 3
 
 @attrs.frozen
 class Budget:
-    """Hold a ratio to its limit: that of the one figure of `client`, of those that are measured, which says `what`."""
+    """A ratio to its limit: that of the one figure of `client`, of those that are measured, which says `what`."""
 
     name: str
     limit: float

@@ -52,7 +52,7 @@ class Job:
 
 @dataclass
 class Result:
-    """Hold what came of a job: seconds, bytes, characters of text; how late stamped text was, in seconds."""
+    """What came of a job: seconds, bytes, characters of text; how late stamped text was, in seconds."""
 
     version: str
     cpu: float = 0.0
@@ -115,7 +115,7 @@ def pin(core: int | None) -> None:
 
 
 def peak_memory() -> int:
-    """Give the most bytes of memory that this process has held."""
+    """Return the most bytes of memory that this process has held."""
     status = Path("/proc/self/status")
     if status.exists():  # ru_maxrss begins with that of the process that started this one
         return 1024 * int(status.read_text("ascii").split("VmHWM:")[1].split()[0])
@@ -180,7 +180,7 @@ async def leave(client: Any, job: Job) -> float:
 
 
 def run(name: str, job: Job) -> Result | None:
-    """Do a job with the client of this name; None where it can't do that."""
+    """Do a job with the client of this name; None if it can't do that."""
     module = import_module(f"benchmarks.clients.{name}")
     wires = getattr(module, "WIRES", ("openai",))
     if not hasattr(module.Client, job.mode) or not job.path.startswith(tuple(f"/{wire}" for wire in wires)):

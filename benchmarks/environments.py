@@ -2,7 +2,7 @@
 
 A peer is a module in benchmarks/clients that names its REQUIREMENTS. These, and VARIABLES
 where it has some, are read as text, since no peer is installed here. An environment is made
-anew when the requirements have changed; delete its folder to have newer versions.
+again when the requirements have changed; delete its folder to have newer versions.
 
 Whatever runs in one finds its variables set, and a home directory in the environment, so
 that a peer neither takes nor leaves anything in the home of whoever measures.
@@ -52,7 +52,7 @@ def recipes(clients: Path = CLIENTS) -> Iterator[Recipe]:
 
 
 def constants(source: str) -> dict[str, Any]:
-    """Give the literals that a module's names stand for, without running it."""
+    """Return the literals that a module's names stand for, without running it."""
     found: dict[str, Any] = {}
     for statement in ast.parse(source).body:
         if isinstance(statement, ast.Assign):
@@ -62,7 +62,7 @@ def constants(source: str) -> dict[str, Any]:
 
 
 def names(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, Any]]:
-    """Give each name in a target with its literal."""
+    """Yield each name in a target with its literal."""
     if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
         for each, its in zip(target.elts, value.elts, strict=True):
             yield from names(each, its)
@@ -86,7 +86,7 @@ def make(recipes: Iterable[Recipe], folder: Path, say: Callable[[str], None]) ->
 
 
 def provide(recipe: Recipe, folder: Path, say: Callable[[str], None]) -> Peer:
-    """Give a peer in its environment, which is made where it is not there as it has to be.
+    """Return a peer in its environment, which is made where it is not there as it has to be.
 
     What fails raises CalledProcessError.
     """

@@ -135,7 +135,7 @@ def cut(dice: random.Random, data: bytes) -> list[bytes]:
 
 
 def decoded(make: Callable[[], Decoder], pieces: list[bytes]) -> tuple[list[Event], str]:
-    """Give the events of an answer, and how it ended: the name of its error, or of its Finish."""
+    """Return the events of an answer, and how it ended: the name of its error, or of its Finish."""
     decoder = make()
     events: list[Event] = []
     try:
@@ -163,13 +163,13 @@ def _check(error: ProviderKitError) -> None:
 
 
 def cutting(make: Callable[[], Any], pieces: list[bytes]) -> tuple[list[Any], str]:
-    """Give the records of what cuts, which takes any bytes."""
+    """Return the records of what cuts, which takes any bytes."""
     cutter = make()
     return [record for piece in pieces for record in cutter.feed(piece)] + cutter.close(), "records"
 
 
 def parsed(parse: Callable[[bytes], Any], pieces: list[bytes]) -> tuple[Any, str]:
-    """Give what a parser of whole bodies makes of one."""
+    """Return what a parser of whole bodies makes of one."""
     try:
         value = parse(b"".join(pieces))
     except StreamMalformed as error:

@@ -91,7 +91,7 @@ def grow(bench: Bench, case: str, jobs: Mapping[Any, Mapping[str, Any]], *wanted
 
 
 def sizes(bench: Bench, least: int, most: int) -> list[int]:
-    """Give the powers of ten from one size to another; without the last where it has to be quick."""
+    """Return the powers of ten from one size to another; without the last where it has to be quick."""
     powers = [10**zeros for zeros in range(9) if least <= 10**zeros <= most]
     return powers[:-1] if bench.quick else powers
 

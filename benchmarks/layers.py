@@ -86,7 +86,7 @@ async def _end(steps: Exchange | Routing) -> None:
 
 
 async def measure(base_url: str) -> dict[str, list[float]]:
-    """Give the microseconds of CPU of a call in each way, round by round."""
+    """Return the microseconds of CPU of a call in each way, round by round."""
     async with aiohttp.ClientSession() as session, providerkit.Client() as client:
         layers = Layers(f"{base_url}/koala-json/{WORDS}/1/0", session, client)
         ways = {

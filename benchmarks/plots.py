@@ -43,7 +43,7 @@ class Bars:
     label: str
 
     def pick(self, figures: Iterable[Figure]) -> list[Figure]:
-        """Give them, the least first; of the ways of one client, the first."""
+        """Return them, the least first; of the ways of one client, the first."""
         picked = [
             each
             for each in figures
@@ -78,7 +78,7 @@ def draw(figures: Sequence[Figure], folder: Path) -> Iterator[Path]:
 
 
 def finding(what: str, figures: Iterable[Figure]) -> str:
-    """Say what bars show: how providerkit stands to the bare loop, and the next library to providerkit."""
+    """Return what bars show: how providerkit stands to the bare loop, and the next library to providerkit."""
     known = {figure.client: figure for figure in figures}
     ours = known.get("providerkit")
     if ours is None or ours.ratio is None:

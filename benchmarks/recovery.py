@@ -43,7 +43,7 @@ class Scaled:
     factor: float
 
     def now(self) -> float:
-        """Give the time."""
+        """Return the time."""
         return time.monotonic() * self.factor
 
     async def sleep(self, seconds: float) -> None:
@@ -51,7 +51,7 @@ class Scaled:
         await asyncio.sleep(seconds / self.factor)
 
     def jitter(self) -> float:
-        """Give the middle, so that a run can be repeated."""
+        """Return the middle, so that a run can be repeated."""
         return 0.5
 
     def call_later(self, seconds: float, ring: Callable[[], None]) -> asyncio.TimerHandle:
@@ -96,7 +96,7 @@ class Scenario:
 
 
 def times(least: int, most: int | None = None) -> range:
-    """Give the counts from `least` to `most`."""
+    """Return the counts from `least` to `most`."""
     return range(least, (least if most is None else most) + 1)
 
 
@@ -150,7 +150,7 @@ SCENARIOS = [
 
 @attrs.frozen
 class Providers:
-    """Hold two providers on loopback and a client that knows both."""
+    """Two providers on loopback and a client that knows both."""
 
     client: providerkit.Client
     plugins: tuple[ChatCompletions, ChatCompletions]
@@ -165,7 +165,7 @@ class Providers:
         )
 
     def text(self, name: str, tokens: int = TOKENS) -> str:
-        """Give what the provider of this name says, as far as so many tokens."""
+        """Return what the provider of this name says, as far as so many tokens."""
         return "".join(f"{name}{number} " for number in range(tokens))
 
 
@@ -218,7 +218,7 @@ async def _restarting(run: providerkit.Run, shown: list[str]) -> None:
 
 
 def faults_of(scenario: Scenario, kind: str, outcome: Outcome, pair: Providers) -> Iterable[str]:
-    """Say what is not as it must be, without a look at the time."""
+    """Return what is not as it must be, without a look at the time."""
     primary, fallback = (len(server.log) for server in pair.servers)
     broken_off = scenario.tells is not None and (scenario.answers is None or kind in WATCHING)
     if broken_off:
@@ -258,7 +258,7 @@ def _unanswered(scenario: Scenario, outcome: Outcome, pair: Providers) -> Iterab
 
 
 def too_slow(scenario: Scenario, outcome: Outcome, pair: Providers) -> Iterable[str]:
-    """Say which times are not as they must be."""
+    """Return which times are not as they must be."""
     if outcome.seconds > scenario.within:
         yield f"took {outcome.seconds:.1f} s, at most {scenario.within:g} s are good"
     first, second = [visit.at for visit in pair.servers[0].log][:2] if len(pair.servers[0].log) > 1 else (0.0, 0.0)
@@ -268,7 +268,7 @@ def too_slow(scenario: Scenario, outcome: Outcome, pair: Providers) -> Iterable[
 
 @attrs.frozen
 class Line:
-    """Hold one line of the table."""
+    """One line of the table."""
 
     scenario: str
     what: str

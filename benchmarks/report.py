@@ -57,7 +57,7 @@ def _said(value: Any) -> str:
 
 
 def filled(page: str, head: Mapping[str, Any], figures: Iterable[Figure]) -> str:
-    """Put the tables between the markers of a page; raises ValueError where it has none for a question."""
+    """Put the tables between the markers of a page; raises ValueError if it has none for a question."""
     tables = {question: markdown(those) for question, those in groupby(figures, lambda figure: figure.question)}
     for name, text in {"setting": setting(head), **tables}.items():
         begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
@@ -70,7 +70,7 @@ def filled(page: str, head: Mapping[str, Any], figures: Iterable[Figure]) -> str
 
 
 def setting(head: Mapping[str, Any]) -> str:
-    """Say in a list what was measured on, and with what."""
+    """Return in a list what was measured on, and with what."""
     return "\n".join(["", *(f"- {name}: {_said(value)}" for name, value in head.items()), ""])
 
 
@@ -100,7 +100,7 @@ def _tables(case: str, figures: list[Figure]) -> Iterator[str]:
 
 
 def batched(columns: list[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
-    """Give so many columns at a time as a page is wide, as evenly as can be."""
+    """Yield so many columns at a time as a page is wide, as evenly as can be."""
     tables = -(-len(columns) // WIDTH)
     size = -(-len(columns) // tables)
     for start in range(0, len(columns), size):

@@ -21,7 +21,7 @@ Wanted: TypeAlias = tuple[str, str, Callable[[Mapping[str, Any]], float]]  # wha
 
 @attrs.frozen
 class Figure:
-    """Hold what one client did in one case, round by round; no rounds where it can't do that.
+    """What one client did in one case, round by round; no rounds if it can't do that.
 
     `ratio` is the median of the ratios to the bare loop, each within its round.
     """
@@ -36,12 +36,12 @@ class Figure:
 
     @property
     def median(self) -> float:
-        """Give the median of the rounds."""
+        """Return the median of the rounds."""
         return median(self.runs)
 
     @property
     def spread(self) -> tuple[float, float]:
-        """Give the least and the most."""
+        """Return the least and the most."""
         return min(self.runs), max(self.runs)
 
 
@@ -67,7 +67,7 @@ def derive(
 
 
 def ratio(runs: Sequence[float], limit: Sequence[float]) -> float | None:
-    """Give the median of the ratios of each round; None where there are none."""
+    """Return the median of the ratios of each round; None if there are none."""
     ratios = [one / other for one, other in zip(runs, limit, strict=False) if other]
     return median(ratios) if ratios else None
 
@@ -89,7 +89,7 @@ def read(path: Path) -> tuple[dict[str, Any], list[Figure]]:
 
 
 def groups(figures: Iterable[Figure]) -> Iterator[tuple[str, str, str, str, list[Figure]]]:
-    """Give question, case, what, unit, and the figures of the clients, as they were measured."""
+    """Yield question, case, what, unit, and the figures of the clients, as they were measured."""
     for key, those in groupby(figures, lambda each: (each.question, each.case, each.what, each.unit)):
         yield *key, list(those)
 

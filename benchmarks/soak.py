@@ -90,7 +90,7 @@ class Tally:
 
     @property
     def runs(self) -> int:
-        """Give how many runs have ended."""
+        """Return how many runs have ended."""
         return sum(self.ends.values())
 
     def end(self, run: providerkit.Run, how: str) -> None:
@@ -116,7 +116,7 @@ async def leave(run: providerkit.Run) -> None:
 
 
 async def cancel(run: providerkit.Run) -> None:
-    """Give up somewhere in between."""
+    """Return up somewhere in between."""
     try:
         async with asyncio.timeout(random.random() / 10):  # noqa: S311 - when is no secret
             await collect(run)
@@ -157,7 +157,7 @@ async def ask(client: providerkit.Client, url: str, tally: Tally) -> None:
 
 @attrs.frozen
 class Report:
-    """Hold what a soak has found; `grown` is in bytes, from a third of the time to its end."""
+    """What a soak has found; `grown` is in bytes, from a third of the time to its end."""
 
     tally: Tally
     sockets: int
@@ -166,7 +166,7 @@ class Report:
 
     @property
     def is_clean(self) -> bool:
-        """Tell whether nothing was lost, leaked or untyped."""
+        """Return whether nothing was lost, leaked or untyped."""
         return not (self.tally.untyped or self.sockets or self.tasks or self.grown > 20 * 2**20)
 
     def __str__(self) -> str:
@@ -191,7 +191,7 @@ def sockets() -> int:
 
 
 def memory() -> int:
-    """Give the bytes of memory that this process holds (Linux)."""
+    """Return the bytes of memory that this process holds (Linux)."""
     pages = Path("/proc/self/statm").read_text("ascii").split()[1]
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 

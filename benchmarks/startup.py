@@ -72,14 +72,14 @@ def _begun(
 
 
 def begin(python: str, line: str) -> dict[str, float] | None:
-    """Run a line in a new process; give its seconds, bytes and modules, None where it fails."""
+    """Run a line in a new process; give its seconds, bytes and modules, None if it fails."""
     done = run([python, "-c", BEGIN.format(line)])
     result: dict[str, float] | None = None if done.returncode else json.loads(done.stdout)
     return result
 
 
 def seconds(command: Sequence[str]) -> float:
-    """Give what a command takes, from its start to its end."""
+    """Return what a command takes, from its start to its end."""
     started = time.perf_counter()
     run(command).check_returncode()
     return time.perf_counter() - started
@@ -95,7 +95,7 @@ def installed(peer: Peer) -> list[Distribution]:
 
 
 def closure(names: Sequence[str]) -> dict[str, Distribution]:
-    """Give these distributions and all that they require here, without extras."""
+    """Return these distributions and all that they require here, without extras."""
     found: dict[str, Distribution] = {}
     names = list(names)
     while names:
@@ -108,7 +108,7 @@ def closure(names: Sequence[str]) -> dict[str, Distribution]:
 
 
 def size(distribution: Distribution) -> int:
-    """Give the bytes of a distribution's files; of one installed from a checkout, of its packages there."""
+    """Return the bytes of a distribution's files; of one installed from a checkout, of its packages there."""
     origin = json.loads(distribution.read_text("direct_url.json") or "{}")
     if origin.get("dir_info", {}).get("editable"):
         names = (distribution.read_text("top_level.txt") or "").split()

@@ -41,7 +41,7 @@ LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 @attrs.frozen
 class Answer:
-    """Hold the bytes of an answer: `first` at once, then so many times `chunk`, and `last`."""
+    """The bytes of an answer: `first` at once, then so many times `chunk`, and `last`."""
 
     first: bytes
     chunk: bytes = b""
@@ -129,7 +129,7 @@ class Stats:
     cpu: float = attrs.field(factory=time.process_time)
 
     def told(self) -> bytes:
-        """Give them as JSON."""
+        """Return them as JSON."""
         told = attrs.asdict(self, filter=lambda field, value: field.name not in ("late", "started", "cpu"))
         share = (time.process_time() - self.cpu) / (time.monotonic() - self.started)
         late = quantiles(self.late, n=100, method="inclusive") if len(self.late) > 1 else [0.0] * 99
@@ -137,19 +137,19 @@ class Stats:
 
 
 class Upstream:
-    """Serve connections; `stats` begin anew whenever they are told."""
+    """Serve connections; `stats` begin again whenever they are told."""
 
     def __init__(self) -> None:
         self.stats = Stats()
         self._paces: dict[int, Pace] = {}
 
     def tell(self) -> bytes:
-        """Give the stats and begin anew."""
+        """Return the stats and begin again."""
         told, self.stats = self.stats.told(), Stats()
         return told
 
     def pace(self, milliseconds: int) -> Pace:
-        """Give the timer of all streams of this pace."""
+        """Return the timer of all streams of this pace."""
         return self._paces.setdefault(milliseconds, Pace(self, milliseconds / 1000))
 
 

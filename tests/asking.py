@@ -26,7 +26,7 @@ async def ask(base_url: str, provider: object = Parrot, **options: Any) -> provi
 
 
 async def failure(kind: type[E], asked: Awaitable[object], *secrets: str) -> E:
-    """Give the error of just this kind that `asked` raises, after a look for all that it may show."""
+    """Return the error of just this kind that `asked` raises, after a look for all that it may show."""
     with pytest.raises(kind) as caught:
         await asked
     error = caught.value
@@ -39,7 +39,7 @@ async def failure(kind: type[E], asked: Awaitable[object], *secrets: str) -> E:
 
 
 def on_the_wire(provider: type[Parrot], **members: Any) -> object:
-    """Give a provider with some members of its own."""
+    """Return a provider with some members of its own."""
     return type(provider.__name__, (provider,), members)()
 
 

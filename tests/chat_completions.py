@@ -64,7 +64,7 @@ class ChatCompletions:
 
     @property
     def text(self) -> str:
-        """Give what its sandbox says."""
+        """Return what its sandbox says."""
         return "".join(words(self.name, self.tokens))
 
     @hookimpl
@@ -137,7 +137,7 @@ def words(name: str, count: int) -> Iterator[str]:
 
 
 def tool_call(arguments: str = '{"city": "Oslo"}', *, index: int = 0, name: str = "weather") -> list[dict[str, Any]]:
-    """Give the deltas of a tool call, its arguments cut in two."""
+    """Return the deltas of a tool call, its arguments cut in two."""
     whole = {"index": index, "id": f"call-{index}", "type": "function", "function": {"name": name, "arguments": ""}}
     parts = arguments[: len(arguments) // 2], arguments[len(arguments) // 2 :]
     pieces = [{"index": index, "function": {"arguments": part}} for part in parts]
@@ -170,7 +170,7 @@ def answer(*deltas: dict[str, Any], reason: str = "stop", model: str = "model") 
 
 
 def usage(asked: Any, answered: Any) -> dict[str, Any]:
-    """Give the member of a chunk that counts tokens."""
+    """Return the member of a chunk that counts tokens."""
     return {"prompt_tokens": asked, "completion_tokens": answered}
 
 

@@ -15,7 +15,7 @@ unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow]
 
 
 def cuttings(data: bytes) -> Iterator[list[bytes]]:
-    """Give `data` whole, byte by byte, and cut in two at every offset (an empty piece among them)."""
+    """Yield `data` whole, byte by byte, and cut in two at every offset (an empty piece among them)."""
     yield [data]
     yield [data[at : at + 1] for at in range(len(data))]
     for at in range(len(data) + 1):
@@ -23,7 +23,7 @@ def cuttings(data: bytes) -> Iterator[list[bytes]]:
 
 
 def whatever_the_cut(take: Callable[[list[bytes]], T], data: bytes) -> T:
-    """Give what `take` makes of `data`, the same for each of its cuttings."""
+    """Return what `take` makes of `data`, the same for each of its cuttings."""
     whole = take([data])
     for pieces in cuttings(data):
         assert take(pieces) == whole, pieces

@@ -21,7 +21,7 @@ Handler: TypeAlias = "Callable[[Received, asyncio.StreamWriter], Awaitable[None]
 
 @attrs.frozen
 class Received:
-    """Hold one request as it came in."""
+    """One request as it came in."""
 
     method: str
     path: str
@@ -31,7 +31,7 @@ class Received:
 
 @attrs.define
 class Server:
-    """Say where a server is and what it has seen."""
+    """Say if a server is and what it has seen."""
 
     base_url: str = ""
     connections: int = 0

@@ -28,7 +28,7 @@ def forget():
 
 @pytest.fixture
 def site(tmp_path, monkeypatch):
-    """Give a folder to install packages into; nothing that is imported from it outlives the test."""
+    """Return a folder to install packages into; nothing that is imported from it outlives the test."""
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delenv("PROVIDERKIT_EXTENSIONS", raising=False)
     before = set(sys.modules)

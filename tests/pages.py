@@ -30,7 +30,7 @@ BLOCK = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 @attrs.frozen
 class Block:
-    """Hold one code block: its language, its text, the line that the text begins on, and what is between."""
+    """One code block: its language, its text, the line that the text begins on, and what is between."""
 
     language: str
     text: str
@@ -49,7 +49,7 @@ def blocks(page):
 
 
 def examples(page):
-    """Give each block of Python with what it prints, None where the page does not say."""
+    """Yield each block of Python with what it prints, None if the page does not say."""
     found = blocks(page)
     for block, after in zip(found, [*found[1:], None], strict=False):
         if block.language == "python":

@@ -36,7 +36,7 @@ TEXT = "ab"
 
 
 class Throttled(Macaw):
-    """Be a first route that is always throttled."""
+    """A first route that is always throttled."""
 
     @hookimpl
     def build_request(self, endpoint):
@@ -53,7 +53,7 @@ class Healthy(Macaw):
 
 @attrs.define
 class Witness:
-    """Be an observer of each run."""
+    """An observer of each run."""
 
     told: Told = attrs.field(factory=Told)
 
@@ -177,7 +177,7 @@ class Walk:
 
     @asynccontextmanager
     async def asking(self) -> AsyncIterator[providerkit.Run]:
-        """Give a run; after it, see that it has left nothing, and that its client and conversation are well."""
+        """Return a run; after it, see that it has left nothing, and that its client and conversation are well."""
         witness = Witness()
         settings = {"clock": HandClock(), "retry": Retry(attempts=2), "extensions": [witness, *self.extensions]}
         async with providerkit.Client(**settings) as client:

@@ -29,7 +29,7 @@ def test_an_output_that_nobody_reads_is_no_error(monkeypatch, arguments):
 
 @pytest.fixture
 def unwritable(tmp_path):
-    """Give the number of a file that can only be read."""
+    """Return the number of a file that can only be read."""
     (tmp_path / "file").touch()
     return os.open(tmp_path / "file", os.O_RDONLY)
 

@@ -43,7 +43,7 @@ class Plugin(Parrot):
 
 @pytest.fixture(autouse=True)
 def start(site, tmp_path_factory, monkeypatch):
-    """Give the only folder whose .pth files Python reads, so that tests do not see those of the developer."""
+    """Return the only folder whose .pth files Python reads, so that tests do not see those of the developer."""
     folder = tmp_path_factory.mktemp("start")
     monkeypatch.setattr(python_site, "getsitepackages", lambda: [str(folder)])
     monkeypatch.setattr(python_site, "ENABLE_USER_SITE", False)
@@ -51,7 +51,7 @@ def start(site, tmp_path_factory, monkeypatch):
 
 
 def found(*options):
-    """Give what the doctor finds, by what it is of, and the exit code."""
+    """Return what the doctor finds, by what it is of, and the exit code."""
     code, output, errors = call("doctor", "--json", *options)
     assert errors == ""
     findings = [checks.Finding(**one) for one in json.loads(output)]
@@ -308,7 +308,7 @@ def test_those_of_the_user_are_looked_at_where_python_does(start, tmp_path, monk
 
 @pytest.fixture
 def knock(install, monkeypatch):
-    """Give a function that installs a parrot at an address, and nobody else, and knocks there."""
+    """Return a function that installs a parrot at an address, and nobody else, and knocks there."""
     announcements = discovery.announcements
     monkeypatch.setattr(
         checks, "announcements", lambda group: [one for one in announcements(group) if one.name == "parrot"]

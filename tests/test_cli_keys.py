@@ -118,7 +118,7 @@ class Talkative(Parrot):
 
 
 def listed():
-    """Give the rows of `providerkit keys list`, by the provider's name."""
+    """Return the rows of `providerkit keys list`, by the provider's name."""
     code, output, errors = call("keys", "list")
     assert (code, errors) == (0, "")
     return {name: cells for name, *cells in (line.split() for line in output.splitlines())}

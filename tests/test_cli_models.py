@@ -86,7 +86,7 @@ def test_those_that_can_not_be_reached_are_named_and_no_failure(install, only):
 
 
 class Away(Asked):
-    """Be a service of this machine that is not running."""
+    """A service of this machine that is not running."""
 
     @hookimpl
     def describe(self):

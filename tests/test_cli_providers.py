@@ -31,7 +31,7 @@ def announce(tmp_path, monkeypatch):
 
 
 def table():
-    """Give the rows of `providerkit providers` and its options, cell by cell."""
+    """Return the rows of `providerkit providers` and its options, cell by cell."""
     code, output, errors = call("providers")
     assert (code, errors) == (0, "")
     return [line.split(maxsplit=3) for line in output.splitlines()]

@@ -71,12 +71,12 @@ def contract_of(plugin):
 
 
 def cases_of(check):
-    """Give the cases of a check, if it has several."""
+    """Return the cases of a check, if it has several."""
     return [case for mark in getattr(check, "pytestmark", ()) if mark.name == "parametrize" for case in mark.args[1]]
 
 
 def case_of(check, start):
-    """Give the case of a check that begins so; nothing where there is but one."""
+    """Return the case of a check that begins so; nothing where there is but one."""
     return () if start is None else (next(case for case in cases_of(check) if repr(case).startswith(start)),)
 
 

@@ -63,7 +63,7 @@ def lines(end: Finish | None = None) -> JSONLines:
 
 
 def decode(decoder: Decoder, pieces: list[bytes]) -> tuple[list[Event], type[Exception] | None]:
-    """Give all events, and the kind of error that follows them; the laws of every decoder hold meanwhile."""
+    """Return all events, and the kind of error that follows them; the laws of every decoder hold meanwhile."""
     events: list[Event] = []
     error = None
     try:

@@ -52,7 +52,7 @@ def page(name):
 
 
 def rows(text):
-    """Give the cells of every line of a page's tables, their heads aside."""
+    """Return the cells of every line of a page's tables, their heads aside."""
     lines = re.findall(r"^\|(.*)\|$", text, re.MULTILINE)
     return [[cell.strip() for cell in line.split("|")] for line in lines if "---" not in line and "`" in line]
 
@@ -79,7 +79,7 @@ def test_ci_runs_the_two_commands_of_the_readme():
 
 
 def environment():
-    """Give an environment without a key or extensions of the developer's own, in which our programs are found."""
+    """Return an environment without a key or extensions of the developer's own, in which our programs are found."""
     own = re.compile("PROVIDERKIT_.*|.*_API_KEY")
     kept = {name: value for name, value in os.environ.items() if not own.fullmatch(name)}
     return kept | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), kept["PATH"]])}
@@ -168,7 +168,7 @@ def test_toml_announces_plugins_where_they_are_looked_for(path):
 
 
 def sessions():
-    """Give every shell line of the pages with what it prints, empty where the page does not say."""
+    """Yield every shell line of the pages with what it prints, empty if the page does not say."""
     for path in PAGES:
         for block in blocks(path.read_text("utf-8")):
             if block.language == "console":
@@ -331,7 +331,7 @@ def test_the_path_is_drawn_through_hooks_that_are_there():
 
 
 def slugs(path):
-    """Give the names of a page's headings, as GitHub makes them."""
+    """Return the names of a page's headings, as GitHub makes them."""
     prose = re.sub(r"```.*?```", "", path.read_text("utf-8"), flags=re.DOTALL)
     headings = re.findall(r"^#+ (.*)$", prose, re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
@@ -363,7 +363,7 @@ CURES = {Remedy.RETRY: "another attempt, then the next route", Remedy.NEXT: "the
 
 
 def cures(gets):
-    """Say what mends the errors that are named in a text, in their order."""
+    """Return what fixes the errors that are named in a text, in their order."""
     named = [getattr(providerkit, word) for word in re.findall(r"\b[A-Z]\w+", gets) if hasattr(providerkit, word)]
     errors = [kind() for kind in named if issubclass(kind, providerkit.ProviderKitError)]
     return "; ".join(dict.fromkeys(CURES[remedy(error)] for error in errors)) or "-"

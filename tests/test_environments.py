@@ -27,7 +27,7 @@ METHODS = {
 
 @pytest.fixture
 def wheel(tmp_path):
-    """Give a package that needs no registry."""
+    """Return a package that needs no registry."""
     path = tmp_path / "wombat-1.0-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("wombat.py", "")

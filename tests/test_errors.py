@@ -335,7 +335,7 @@ def test_a_secret_is_masked_wherever_an_error_holds_it(leak, place):
 
 
 def mask_free(error):
-    """Give what the nested exceptions of an error show."""
+    """Return what the nested exceptions of an error show."""
     held = [*error.args, getattr(error, "details", None), getattr(error, "said", None)]
     return "".join(shown(value) for value in held if isinstance(value, BaseException))
 

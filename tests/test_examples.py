@@ -45,7 +45,7 @@ def sent_text(request):
 
 
 async def echo(request, writer):
-    """Say what was asked, a character an event."""
+    """Return what was asked, a character an event."""
     writer.write(said(*sent_text(request)))
 
 

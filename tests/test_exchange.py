@@ -545,7 +545,7 @@ async def test_an_early_finish_reason_proves_nothing(pieces: tuple[bytes, ...], 
 
 
 class Hasty:
-    """Be a decoder that has ended with the first event, whatever comes."""
+    """A decoder that has ended with the first event, whatever comes."""
 
     def __init__(self) -> None:
         self._inner = EventStream(parse_mynah, end=Finish("stop"))
@@ -594,7 +594,7 @@ def spill(*facts: object) -> Any:
 
 
 class Spilling:
-    """Be a decoder that shows the key."""
+    """A decoder that shows the key."""
 
     ended = False
     feed = close = spill
@@ -602,7 +602,7 @@ class Spilling:
 
 @attrs.define
 class Forgetful:
-    """Be a decoder that forgets the Finish."""
+    """A decoder that forgets the Finish."""
 
     last: list[providerkit.Event]
     ended: bool = False
@@ -776,7 +776,7 @@ async def test_the_log_says_how_runs_went_and_never_what_was_said(caplog: pytest
 
 @attrs.define
 class Canned:
-    """Be a transport that answers from memory, and may raise on being left."""
+    """A transport that answers from memory, and may raise on being left."""
 
     status: int = 200
     leaving: Exception | None = None

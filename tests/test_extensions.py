@@ -37,7 +37,7 @@ PROVIDERS = ["koala", "openai"]
 
 @attrs.frozen
 class Watching:
-    """Hold one of each extension, and tell what each has seen of the runs."""
+    """One of each extension, and tell what each has seen of the runs."""
 
     caplog: pytest.LogCaptureFixture
     spans: InMemorySpanExporter
@@ -77,7 +77,7 @@ def watching(caplog: pytest.LogCaptureFixture) -> Watching:
 
 @pytest.fixture(params=PROVIDERS)
 def asked(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
-    """Give the options that lead to a provider's sandbox."""
+    """Return the options that lead to a provider's sandbox."""
     with providerkit.sandbox(request.param) as base_url:
         yield {"provider": request.param, "base_url": base_url}
 

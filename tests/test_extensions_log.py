@@ -111,7 +111,7 @@ async def test_a_run_that_is_left_is_no_error(records):
 
 
 async def everything(records, content: bool, body: bytes, caplog) -> str:
-    """Give all that is logged of a run that fails and one that answers, in both forms."""
+    """Return all that is logged of a run that fails and one that answers, in both forms."""
     async with serve(http(b'{"no": "secret word"}', status=400)) as server:
 
         class Quoting(Parrot):

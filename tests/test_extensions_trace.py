@@ -34,7 +34,7 @@ UNENDED = chunked(*answer({"content": "a"})[:1], end=False)
 
 @attrs.frozen
 class Collected:
-    """Hold what was given to OpenTelemetry."""
+    """What was given to OpenTelemetry."""
 
     spans: InMemorySpanExporter = attrs.field(factory=InMemorySpanExporter)
     reader: InMemoryMetricReader = attrs.field(factory=InMemoryMetricReader)
@@ -57,7 +57,7 @@ class Collected:
         return span
 
     def metrics(self) -> dict[str, list]:
-        """Give the points of every metric."""
+        """Return the points of every metric."""
         data = self.reader.get_metrics_data()
         [scope] = data.resource_metrics[0].scope_metrics
         return {metric.name: list(metric.data.data_points) for metric in scope.metrics}
@@ -485,7 +485,7 @@ async def test_it_works_with_the_global_providers_where_nobody_has_set_any():
 
 
 def strings(module) -> set[str]:
-    """Give every name that the module holds."""
+    """Return every name that the module holds."""
     found, todo = set(), [value for name, value in vars(module).items() if not name.startswith("_")]
     while todo:
         value = todo.pop()

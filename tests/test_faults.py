@@ -48,7 +48,7 @@ class Case:
 
     @property
     def healthy(self) -> str:
-        """Give the text that the next request gets."""
+        """Return the text that the next request gets."""
         if isinstance(self.answer, Recording):
             return "".join(loads(piece[6:]) for piece in self.answer.pieces if piece != DONE)
         return CHAT.text
@@ -257,7 +257,7 @@ def test_every_fault_of_the_table_has_its_case_or_its_own_test():
 
 
 async def said(fault: Fault, provider: object = CHAT, **options: Any) -> providerkit.Reply:
-    """Give what the caller gets of one fault."""
+    """Return what the caller gets of one fault."""
     async with FaultServer(fault, answer=CHAT) as url, providerkit.Client(retry=ONCE) as client:
         return await client.run("hello", provider=provider, base_url=url, api_key=KEY, **options)
 

@@ -165,7 +165,7 @@ async def test_what_is_reset_ends_with_an_rst(fault: Fault):
 
 
 async def received(url: str, *, asking: bool) -> bytes:
-    """Give all that a server sends; one that closes before it is asked is not asked, which would be an RST."""
+    """Return all that a server sends; one that closes before it is asked is not asked, which would be an RST."""
     reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(url).port)
     try:
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" if asking else b"")

@@ -90,7 +90,7 @@ def test_a_house_with_a_fault_is_found_out(tmp_path, rule, file, code, found):
 
 
 def constants(path):
-    """Give every string that a module's code holds, its docstrings and the help of its commands aside."""
+    """Return every string that a module's code holds, its docstrings and the help of its commands aside."""
     tree = ast.parse(path.read_text("utf-8"))
     words = {
         node.body[0].value

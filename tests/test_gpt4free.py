@@ -59,7 +59,7 @@ class Chatty(Polly):
 
 
 async def asked(mocked, *arguments, provider=Polly, **options):
-    """Give what the generator gave, and the headers and body that went out."""
+    """Return what the generator gave, and the headers and body that went out."""
     mocked.post(ADDRESS, body='data: "squawk"\n\n')
     given = [chunk async for chunk in provider.create_async_generator(*arguments, **options)]
     (call,) = mocked.requests["POST", URL(ADDRESS)]
@@ -115,7 +115,7 @@ def test_a_plugin_with_the_convention_is_a_plugin_as_before():
 
 
 class Handy(Parrot):
-    """Be able to call tools, and say where it lives and that it is out of order."""
+    """Able to call tools, and say where it lives and that it is out of order."""
 
     @hookimpl
     def describe(self) -> ProviderInfo:

@@ -141,7 +141,7 @@ QUESTIONS = {
 class Questions:
     @hookspec(firstresult=True)
     def nickname(self, model):
-        """Give a model a name among friends."""
+        """Return a model a name among friends."""
 
 
 class Nicknames:

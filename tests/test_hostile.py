@@ -121,7 +121,7 @@ offsets = st.lists(st.integers(0, 200), max_size=12)
 
 
 def decode(decoder: Decoder, pieces: list[bytes]) -> tuple[list[Event], type[Exception] | None]:
-    """Give the events, and the kind of error after them; one of the two ends it."""
+    """Return the events, and the kind of error after them; one of the two ends it."""
     events: list[Event] = []
     try:
         for piece in pieces:
@@ -230,7 +230,7 @@ def test_whatever_is_passed_as_messages_is_some_or_invalid(prompt):
 
 
 def feeding(make: Callable[[], Any], unit: bytes, size: int, start: bytes = b"", piece: int = 1024) -> Iterator[Any]:
-    """Give steps that feed `size` bytes made of `unit` in pieces that are new each time, and close."""
+    """Yield steps that feed `size` bytes made of `unit` in pieces that are new each time, and close."""
     decoder = make()
     block = unit * (piece // len(unit))
 
@@ -313,7 +313,7 @@ def test_blanks_in_one_piece_take_no_more_than_themselves(unit):
 
 @pytest.mark.parametrize("unit", [b'\\"', b"\\\\", b"\\n", b"\xff"], ids=ascii)
 def test_escapes_that_no_parser_takes_cost_no_more_than_their_parser(unit):
-    """A parser sets twelve bytes aside for each; what is mended before it looks again must not come to more."""
+    """A parser sets twelve bytes aside for each; what is fixed before it looks again must not come to more."""
     data = b'"' + unit * (MIB // len(unit))
 
     def parse() -> None:

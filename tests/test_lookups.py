@@ -85,7 +85,7 @@ def answer(value: object, status: int = 200) -> bytes:
 
 
 def in_turn(*answers: bytes) -> Any:
-    """Give each request the next of these answers."""
+    """Return each request the next of these answers."""
     left = list(answers)
 
     async def talk(received: Received, writer: asyncio.StreamWriter) -> None:
@@ -250,7 +250,7 @@ class Guarded(Vectors):
 
 
 def guard(seconds: float, *statuses: int) -> Any:
-    """Give out tokens, token-1 first; answer embeddings by these statuses, then well."""
+    """Return out tokens, token-1 first; answer embeddings by these statuses, then well."""
     tokens, left = 0, list(statuses)
 
     async def talk(received: Received, writer: asyncio.StreamWriter) -> None:

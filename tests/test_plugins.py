@@ -67,7 +67,7 @@ class Tag:
 
 
 class Loudspeaker:
-    """Be a transport that counts what goes through."""
+    """A transport that counts what goes through."""
 
     def __init__(self, inner=None):
         self.inner = inner

@@ -61,7 +61,7 @@ class Talk:
     chat: providerkit.Conversation
 
     def asked(self, number: int) -> list[dict[str, Any]]:
-        """Give the messages of a request."""
+        """Return the messages of a request."""
         messages: list[dict[str, Any]] = loads(self.server.log[number].body)["messages"]
         return messages
 

@@ -26,7 +26,7 @@ SILENT = b""
 
 @attrs.define
 class Host:
-    """Be a server that answers each request with the next of its answers, then with the last again and again."""
+    """A server that answers each request with the next of its answers, then with the last again and again."""
 
     server: Server
     silences: asyncio.Queue[None]  # an item for each request that it leaves without an answer
@@ -60,7 +60,7 @@ async def answering(*answers: bytes) -> AsyncIterator[Host]:
 
 @attrs.define
 class Flock:
-    """Hold a client with a clock of its own, and the servers that its routes lead to."""
+    """A client with a clock of its own, and the servers that its routes lead to."""
 
     client: providerkit.Client
     clock: HandClock

@@ -27,7 +27,7 @@ class Tree(TypedDict):
 
 
 def of(annotation):
-    """Give the schema of one parameter of this type."""
+    """Return the schema of one parameter of this type."""
 
     def take(value): ...
 

@@ -1,7 +1,7 @@
 """What is secret shows nowhere: not in an error, its traceback and notes, a log, a warning, a repr, or a terminal.
 
 Secret are keys, the values of the caller's headers whose names say so, a proxy's password, queries, and what
-is asked. Only where a provider puts the prompt into its own words for an error is it told.
+is asked. Only if a provider puts the prompt into its own words for an error is it told.
 """
 
 import asyncio
@@ -71,7 +71,7 @@ FAULTS = {
 
 
 def shown(error):
-    """Give every text that an error could end up as."""
+    """Return every text that an error could end up as."""
     fields = {name: value for name, value in vars(error).items() if name != "partial"}
     chain = [error.__cause__, error.__context__]
     return repr([repr(error), str(error), "".join(traceback.format_exception(error)), fields, chain])
@@ -159,7 +159,7 @@ class Marked(Parrot):
 
 
 def words_of(request):
-    """Give what a server may echo: all that is to be hidden, as it came and as it is meant."""
+    """Return what a server may echo: all that is to be hidden, as it came and as it is meant."""
     fields = [f"{name}: {value}" for name, value in request.headers.items()]
     login = base64.b64decode(request.headers.get("proxy-authorization", "").removeprefix("Basic ")).decode()
     path = request.path.replace(QUERY, "")  # nobody knows that this is secret but who is told
@@ -229,7 +229,7 @@ class SpillingDecoder:
 
 
 class SpillingTransport:
-    """Be a Transport that fails with all it knows, at one of its places."""
+    """A Transport that fails with all it knows, at one of its places."""
 
     source = "cassette"
     head = ResponseHead(200)
@@ -273,7 +273,7 @@ def transporting(where):
 
 
 class Watching:
-    """Be an extension whose observer spills whatever it is told."""
+    """An extension whose observer spills whatever it is told."""
 
     @hookimpl
     def observe(self):
@@ -308,7 +308,7 @@ PLUGINS = {
 
 
 def everything_of(error, seen=()):
-    """Give every text that an error, or what it is chained to, could end up as."""
+    """Return every text that an error, or what it is chained to, could end up as."""
     if error is None or error in seen:
         return ""
     chain = "".join(everything_of(other, (*seen, error)) for other in (error.__cause__, error.__context__))
@@ -341,7 +341,7 @@ WAYS = (collected, streamed, told_as_events, awaited_elsewhere, iterated_elsewhe
 
 @pytest.fixture
 def leaks(caplog, capfd):
-    """Say which marks have got out: into logs of every level, warnings, the terminal, and the texts that are given."""
+    """Return which marks have got out: into logs of every level, warnings, the terminal, and the texts."""
     for name in ("", "asyncio", "aiohttp", "aiohttp.client", "providerkit", "concurrent.futures"):
         caplog.set_level(logging.DEBUG, name)
 
@@ -382,7 +382,7 @@ async def taken(way, client, base_url, *, key=KEY, **options):
 
 @asynccontextmanager
 async def client_of_both():
-    """Give a Client for async and blocking calls."""
+    """Return a Client for async and blocking calls."""
     async with providerkit.Client(retry=TWICE) as client:
         yield client
         await asyncio.to_thread(client.close)

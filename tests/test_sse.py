@@ -1,7 +1,7 @@
 """Server-sent events from bytes: the standard's algorithm, and what real servers make of it.
 
 The first table follows the cases of the web platform tests (eventsource/format-*), written
-anew from html.spec.whatwg.org, 9.2.5 and 9.2.6; the second those of real servers. A naive
+again from html.spec.whatwg.org, 9.2.5 and 9.2.6; the second those of real servers. A naive
 reading of the standard's algorithm stands beside the decoder for everything else.
 """
 

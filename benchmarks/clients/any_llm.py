@@ -36,20 +36,20 @@ class Client:
         await self._pool.aclose()
 
     async def stream(self, path: str) -> AsyncIterator[str]:
-        """Give the text of the chunks."""
+        """Yield the text of the chunks."""
         async with aclosing(await self._at(path).acompletion(**QUESTION, stream=True)) as chunks:
             async for chunk in chunks:
                 if text := chunk.choices[0].delta.content:
                     yield text
 
     def stream_blocking(self, path: str) -> Iterator[str]:
-        """Give it to a blocking caller."""
+        """Yield it to a blocking caller."""
         for chunk in self._at(path).completion(**QUESTION, stream=True):
             if text := chunk.choices[0].delta.content:
                 yield text
 
     async def complete(self, path: str) -> str:
-        """Give the text of a completion."""
+        """Return the text of a completion."""
         completion = await self._at(path).acompletion(**QUESTION)
         text: str = completion.choices[0].message.content
         return text

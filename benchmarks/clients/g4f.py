@@ -33,21 +33,21 @@ class Client:
         pass
 
     async def stream(self, path: str) -> AsyncIterator[str]:
-        """Give the text of the chunks."""
+        """Yield the text of the chunks."""
         client = AsyncClient(provider=self._at(path))
         async for chunk in client.chat.completions.create(**QUESTION, stream=True):
             if text := chunk.choices[0].delta.content:
                 yield text
 
     def stream_blocking(self, path: str) -> Iterator[str]:
-        """Give it to a blocking caller."""
+        """Yield it to a blocking caller."""
         client = BlockingClient(provider=self._at(path))
         for chunk in client.chat.completions.create(**QUESTION, stream=True):
             if text := chunk.choices[0].delta.content:
                 yield text
 
     async def complete(self, path: str) -> str:
-        """Give the text of a completion."""
+        """Return the text of a completion."""
         client = AsyncClient(provider=self._at(path))
         completion = await client.chat.completions.create(**QUESTION)
         text: str = completion.choices[0].message.content

@@ -40,19 +40,19 @@ class Client:
         self._open.close()
 
     async def stream(self, path: str) -> AsyncIterator[str]:
-        """Give the text of the chunks."""
+        """Yield the text of the chunks."""
         async for chunk in self._at(path).astream(QUESTION):
             if text := chunk.content:
                 yield text
 
     def stream_blocking(self, path: str) -> Iterator[str]:
-        """Give it to a blocking caller."""
+        """Yield it to a blocking caller."""
         for chunk in self._at(path).stream(QUESTION):
             if text := chunk.content:
                 yield text
 
     async def complete(self, path: str) -> str:
-        """Give the text of a message."""
+        """Return the text of a message."""
         message = await self._at(path).ainvoke(QUESTION)
         text: str = message.content
         return text

@@ -42,7 +42,7 @@ class Client:
         await self._session.close()
 
     async def stream(self, path: str) -> AsyncIterator[str]:
-        """Give the text of the chunks."""
+        """Yield the text of the chunks."""
         asking = litellm.acompletion(**self._asking(path), stream=True, shared_session=self._session)
         async with aclosing(await asking) as chunks:
             async for chunk in chunks:
@@ -50,13 +50,13 @@ class Client:
                     yield text
 
     def stream_blocking(self, path: str) -> Iterator[str]:
-        """Give it to a blocking caller."""
+        """Yield it to a blocking caller."""
         for chunk in litellm.completion(**self._asking(path), stream=True):
             if text := chunk.choices[0].delta.content:
                 yield text
 
     async def complete(self, path: str) -> str:
-        """Give the text of a response."""
+        """Return the text of a response."""
         response = await litellm.acompletion(**self._asking(path), shared_session=self._session)
         text: str = response.choices[0].message.content
         return text

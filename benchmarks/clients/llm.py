@@ -32,16 +32,16 @@ class Client:
         pass
 
     async def stream(self, path: str) -> AsyncIterator[str]:
-        """Give the pieces of text."""
+        """Yield the pieces of text."""
         async for text in self._at(path).prompt("Count."):
             yield text
 
     def stream_blocking(self, path: str) -> Iterator[str]:
-        """Give them to a blocking caller."""
+        """Yield them to a blocking caller."""
         yield from self._at_blocking(path).prompt("Count.")
 
     async def complete(self, path: str) -> str:
-        """Give the text of a response that comes whole."""
+        """Return the text of a response that comes whole."""
         text: str = await self._at(path).prompt("Count.", stream=False).text()
         return text
 

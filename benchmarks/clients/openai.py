@@ -40,21 +40,21 @@ class Client:
         self._open.close()
 
     async def stream(self, path: str) -> AsyncIterator[str]:
-        """Give the text of the chunks."""
+        """Yield the text of the chunks."""
         async with await self._at(path).chat.completions.create(**QUESTION, stream=True) as chunks:
             async for chunk in chunks:
                 if text := chunk.choices[0].delta.content:
                     yield text
 
     def stream_blocking(self, path: str) -> Iterator[str]:
-        """Give it to a blocking caller."""
+        """Yield it to a blocking caller."""
         with self._at_blocking(path).chat.completions.create(**QUESTION, stream=True) as chunks:
             for chunk in chunks:
                 if text := chunk.choices[0].delta.content:
                     yield text
 
     async def complete(self, path: str) -> str:
-        """Give the text of a completion."""
+        """Return the text of a completion."""
         completion = await self._at(path).chat.completions.create(**QUESTION)
         text: str = completion.choices[0].message.content
         return text

@@ -50,25 +50,25 @@ class Client:
         await self._client.aclose()
 
     def stream(self, path: str) -> AsyncIterator[str]:
-        """Give the pieces of text."""
+        """Return the pieces of text."""
         return aiter(self._run(path))
 
     def stream_blocking(self, path: str) -> Iterator[str]:
-        """Give them to a blocking caller."""
+        """Return them to a blocking caller."""
         return iter(self._run(path))
 
     async def stream_events(self, path: str) -> AsyncIterator[str]:
-        """Give the text of the typed events."""
+        """Yield the text of the typed events."""
         async for event in self._run(path).events():
             if isinstance(event, providerkit.TextDelta):
                 yield event.text
 
     async def collect(self, path: str) -> str:
-        """Give the whole text of a stream."""
+        """Return the whole text of a stream."""
         return (await self._run(path)).text
 
     async def complete(self, path: str) -> str:
-        """Give the text of an answer that comes whole."""
+        """Return the text of an answer that comes whole."""
         if path.startswith("/koala"):  # with a key, Koala's wire has one answer
             return (await self._run(path, api_key="none")).text
         return (await self._run(path, extra={"stream": False})).text

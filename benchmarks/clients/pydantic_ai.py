@@ -43,21 +43,21 @@ class Client:
         await self._unkept.aclose()
 
     async def stream(self, path: str) -> AsyncIterator[str]:
-        """Give the text of the events."""
+        """Yield the text of the events."""
         async with model_request_stream(self._at(path), QUESTION) as events:
             async for event in events:
                 if text := text_of(event):
                     yield text
 
     def stream_blocking(self, path: str) -> Iterator[str]:
-        """Give it to a blocking caller."""
+        """Yield it to a blocking caller."""
         with model_request_stream_sync(self._at_blocking(path), QUESTION) as events:
             for event in events:
                 if text := text_of(event):
                     yield text
 
     async def complete(self, path: str) -> str:
-        """Give the text of a response."""
+        """Return the text of a response."""
         response = await model_request(self._at(path), QUESTION)
         text: str = response.text
         return text

@@ -31,7 +31,7 @@ def own_messages(messages: tuple[Message, ...], provider: str, *, keeps: bool) -
 
 
 def note_left_out(provider: str, value: Any) -> None:
-    """Say in the log that a provider is not sent some data of a message; once for each provider and field.
+    """Return in the log that a provider is not sent some data of a message; once for each provider and field.
 
     `value` is that of the ProviderData: the fields of a message, a part or a call, by what they belong to.
     """

@@ -248,7 +248,7 @@ class Transcript:
             self._order.append(owned)
 
     def make_ids(self, messages: Iterable[Message]) -> list[Event]:
-        """Give each call without an id one that no other call of the chat has; return the events that say so.
+        """Return each call without an id one that no other call of the chat has; return the events that say so.
 
         The ids are counted, not drawn, so that a recorded chat can be replayed.
         """

@@ -65,7 +65,7 @@ def schema_of(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def description_of(function: Callable[..., Any]) -> str:
-    """Give the docstring of a function up to its first section, each paragraph on one line."""
+    """Return the docstring of a function up to its first section, each paragraph on one line."""
     doc = _doc(function)
     section = _SECTION.search(doc)
     return _one_line(doc[: section.start()] if section else doc)
@@ -141,7 +141,7 @@ _FIELD_NOTE = re.compile(r"^:param (?:[^:\n]* )?(\w+): *(.*(?:\n[ \t]+.*)*)", re
 
 
 def _doc(function: Callable[..., Any]) -> str:
-    """Give the docstring; that of a function's type is none of its own."""
+    """Return the docstring; that of a function's type is none of its own."""
     return inspect.getdoc(function) or "" if hasattr(function, "__name__") else ""
 
 

@@ -243,7 +243,7 @@ def _startup_files() -> Iterator[Finding]:
 
 
 def _code(path: Path) -> list[str]:
-    """Give the lines that Python runs (its documentation of the module site, read in November 2026)."""
+    """Return the lines that Python runs (its documentation of the module site, read in November 2026)."""
     try:
         lines = path.read_text("utf-8-sig", "replace").splitlines()
     except OSError:  # nor can Python read it
@@ -252,7 +252,7 @@ def _code(path: Path) -> list[str]:
 
 
 def _owners() -> dict[Path, str]:
-    """Say which distribution has put a .pth file there."""
+    """Return which distribution has put a .pth file there."""
     owners = {}
     for found in importlib.metadata.distributions(path=import_folders()):
         try:

@@ -12,7 +12,7 @@ LENGTH = 1000  # lines that are kept, at least
 
 
 def history_file() -> Path:
-    """Say where the lines are kept (XDG Base Directory Specification 0.8: state)."""
+    """Return where the lines are kept (XDG Base Directory Specification 0.8: state)."""
     home = os.environ.get("XDG_STATE_HOME", "")
     state = Path(home) if Path(home).is_absolute() else Path.home() / ".local" / "state"
     return state / "providerkit" / "history"

@@ -65,7 +65,7 @@ def new(name: str, into: Path | None) -> None:
 
 
 def _names(name: str) -> dict[str, str]:
-    """Say what stands for what in the template, the longest first."""
+    """Return what stands for what in the template, the longest first."""
     word = name.replace("-", "_")
     return {
         "providerkit_parrot": f"providerkit_{word}",
@@ -89,7 +89,7 @@ def _renamed(text: str, names: dict[str, str]) -> str:
 
 
 def _template() -> Iterator[tuple[str, str]]:
-    """Give the path and the text of each file."""
+    """Yield the path and the text of each file."""
     folders: list[tuple[str, Traversable]] = [("", files("providerkit") / "testing" / "new-provider")]
     for before, folder in folders:
         for item in sorted(folder.iterdir(), key=lambda item: item.name):

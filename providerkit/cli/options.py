@@ -163,7 +163,7 @@ def _extensions(ctx: click.Context, parameter: click.Parameter, names: tuple[str
 
 
 def provider_option(*, multiple: bool = False) -> Callable[[C], C]:
-    """Give a command -p."""
+    """Return a command -p."""
     return click.option(
         "-p",
         "--provider",
@@ -176,7 +176,7 @@ def provider_option(*, multiple: bool = False) -> Callable[[C], C]:
 
 
 def model_option(*, multiple: bool = False) -> Callable[[C], C]:
-    """Give a command -m."""
+    """Return a command -m."""
     return click.option(
         "-m",
         "--model",
@@ -281,5 +281,5 @@ LEFT_OUT = {
 
 
 def add(options: tuple[Callable[[C], C], ...]) -> Callable[[C], C]:
-    """Give a command these options, in this order."""
+    """Return a command these options, in this order."""
     return lambda command: reduce(lambda function, option: option(function), reversed(options), command)

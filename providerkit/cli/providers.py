@@ -22,7 +22,7 @@ class Feature(click.ParamType):  # type: ignore[type-arg]  # older clicks know n
     name = "word"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Give the word; refuse one that no provider can have."""
+        """Return the word; refuse one that no provider can have."""
         if value not in _features():
             self.fail(f"{value!r} is not one of {', '.join(map(repr, _features()))}.", param, ctx)
         return value

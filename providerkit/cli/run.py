@@ -110,7 +110,7 @@ def _join(text: str, words: str) -> str:
 
 
 def _warn_of_doubled(route: Route) -> None:
-    """Say where -m names its provider although -p does: with -p it is the model's name as it is written."""
+    """Note that -m names its provider although -p does: with -p it is the model's name as it is written."""
     name, slash, model = (route.model or "").partition("/")
     if not slash or name != route.provider:
         return
@@ -156,7 +156,7 @@ def _follow(runs: Sequence[Run | ProviderKitError], view: View) -> list[Provider
 def _remark(
     labels: Sequence[str], runs: Sequence[Run | ProviderKitError], errors: Sequence[ProviderKitError | None]
 ) -> None:
-    """Say what is wrong with an answer beside its text."""
+    """Return what is wrong with an answer beside its text."""
     for label, error in zip(labels, errors, strict=True):
         if error is not None:
             complain(f"Error: {label}: {told(error)}")

@@ -33,7 +33,7 @@ class Cleaner:
         self._open = ""  # how the sequence begins that the last piece has left open
 
     def feed(self, piece: str) -> str:
-        """Give what may be seen of the next piece."""
+        """Return what may be seen of the next piece."""
         text, self._open = self._open + piece, ""
         return _UNSEEN.sub(self._drop, text)
 
@@ -44,7 +44,7 @@ class Cleaner:
 
 
 def _opening(match: re.Match[str]) -> str:
-    """Give the shortest text that leaves a terminal where this one does; empty where it is complete."""
+    """Return the shortest text that leaves a terminal where this one does; empty if it is complete."""
     found = match[0]
     if match["csi"] or match["escape"]:
         return ""
@@ -57,27 +57,27 @@ def _opening(match: re.Match[str]) -> str:
 
 
 def clean(text: str) -> str:
-    """Give what may be seen of a whole text."""
+    """Return what may be seen of a whole text."""
     return Cleaner().feed(text)
 
 
 def one_line(text: str) -> str:
-    """Give what may be seen of a text, in one line."""
+    """Return what may be seen of a text, in one line."""
     return " ".join(clean(text).split())
 
 
 def is_terminal() -> bool:
-    """Tell whether a person reads the output."""
+    """Return whether a person reads the output."""
     return sys.stdout is not None and sys.stdout.isatty()
 
 
 def is_watched() -> bool:
-    """Tell whether a person reads the standard error."""
+    """Return whether a person reads the standard error."""
     return sys.stderr is not None and sys.stderr.isatty()
 
 
 def drawing() -> ModuleType | None:
-    """Give the module that draws with rich; None where rich is not installed, or nothing can be drawn on the output."""
+    """Return the module that draws with rich; None if rich is not installed, or nothing can be drawn on the output."""
     if not is_terminal() or os.environ.get("TERM") in ("dumb", "unknown"):
         return None
     try:

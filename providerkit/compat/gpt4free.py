@@ -72,7 +72,7 @@ class AsyncGeneratorProvider:
 
     @classmethod
     def _target(cls) -> tuple[object, str | None]:
-        """Say which plugin is called, and at which base URL (None: its own)."""
+        """Return which plugin is called, and at which base URL (None: its own)."""
         return cls, None
 
     @classmethod
@@ -120,7 +120,7 @@ class PluginProvider(AsyncGeneratorProvider, ProviderModelMixin):
 def as_provider(plugin: str | object) -> type[PluginProvider]:
     """Make a class for gpt4free of any plugin: an installed name, a class, an instance or a module.
 
-    Raises UnknownProvider or PluginError where the plugin can't be loaded.
+    Raises UnknownProvider or PluginError if the plugin can't be loaded.
     """
     info = providerkit.provider(plugin).info
     described = {
@@ -134,7 +134,7 @@ def as_provider(plugin: str | object) -> type[PluginProvider]:
 
 
 async def decode(response: Any, decoder: Decoder) -> AsyncIterator[Event]:
-    """Give the events of an open response of aiohttp's, as far as the Finish.
+    """Yield the events of an open response of aiohttp's, as far as the Finish.
 
     Raises StreamError, as the decoder does, and where the connection breaks.
     """

@@ -69,7 +69,7 @@ class Answer:
             await close()
 
     async def next(self) -> list[Event]:
-        """Give the events of the next bytes; those of the end of the body where none come."""
+        """Return the events of the next bytes; those of the end of the body where none come."""
         try:
             if not self._decoder.ended:
                 try:

@@ -44,7 +44,7 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch - only Windows has none
 
 
 def process() -> int:
-    """Give the number of this process, as it was when it began: a run asks for every event, and the system is slow."""
+    """Return the number of this process, as it was when it began: runs ask for every event, the system is slow."""
     return _process
 
 
@@ -103,11 +103,11 @@ class LoopThread:
             self._thread.join(EXIT_TIMEOUT)
 
     def is_alive(self) -> bool:
-        """Tell whether the loop still runs."""
+        """Return whether the loop still runs."""
         return self._thread.is_alive()
 
     def is_current(self) -> bool:
-        """Tell whether the caller is on the loop's own thread."""
+        """Return whether the caller is on the loop's own thread."""
         return threading.current_thread() is self._thread
 
 
@@ -124,7 +124,7 @@ _locks: dict[int, threading.Lock] = {}  # by process: in a fork another thread o
 
 
 def loop_thread() -> LoopThread:
-    """Give the background thread, started where it is not running in this process."""
+    """Return the background thread, started where it is not running in this process."""
     global _thread  # the one thread of the process
     with _locks.setdefault(process(), threading.Lock()):
         if _thread is None or _thread.pid != process() or not _thread.is_alive():
@@ -204,7 +204,7 @@ class _Job(Generic[T]):
         self._ends.put(None)  # another thread may wait, too
 
     def check_process(self) -> None:
-        """Raise RunConsumed where this is a fork, in which nothing will ever come."""
+        """Raise RunConsumed if this is a fork, in which nothing will ever come."""
         check_process(self._home.pid)
 
     def result(self) -> T:
@@ -251,7 +251,7 @@ class Batches(Protocol[B]):
     """What hands out batches on an event loop: one after the other, then None."""
 
     async def next(self) -> B | None:
-        """Give the next batch."""
+        """Return the next batch."""
         ...
 
     async def aclose(self) -> None:
@@ -305,7 +305,7 @@ class _Handover(Generic[T]):
         self._loop: asyncio.AbstractEventLoop
 
     async def run(self, source: Batches[T]) -> None:
-        """Give batches as they come."""
+        """Return batches as they come."""
         self._loop = asyncio.get_running_loop()
         try:
             while (batch := await source.next()) is not None:

@@ -1,7 +1,7 @@
 """The clocks of one attempt: one timer, which reads only stamp.
 
 A timer for each read would cost four times as much as a stamp. When the timer rings, it
-asks what is due: nothing yet, then it is set anew; or a clock has run out, then the task
+asks what is due: nothing yet, then it is set again; or a clock has run out, then the task
 that waits is cancelled and gets TimedOut in place of the CancelledError.
 """
 
@@ -41,7 +41,7 @@ class LoopClock:
     """Keep the time of the running event loop, which may have a clock of its own."""
 
     def now(self) -> float:
-        """Give the loop's time in seconds."""
+        """Return the loop's time in seconds."""
         return asyncio.get_running_loop().time()
 
     async def sleep(self, seconds: float) -> None:
@@ -49,7 +49,7 @@ class LoopClock:
         await asyncio.sleep(seconds)
 
     def jitter(self) -> float:
-        """Give a random number from 0 up to 1."""
+        """Return a random number from 0 up to 1."""
         import random  # only who waits needs it
 
         return random.random()  # noqa: S311 - it spreads what waits, and guards nothing

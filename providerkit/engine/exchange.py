@@ -52,7 +52,7 @@ class Exchange:
         self._held = 0  # bytes of the events before the first content
 
     async def next(self) -> list[Event] | None:
-        """Give the next events, the last of which is the Finish; None after it.
+        """Return the next events, the last of which is the Finish; None after it.
 
         The collector has taken them in before they are given.
         """

@@ -49,7 +49,7 @@ class Connections:
         weakref.finalize(self, self._pools.clear).atexit = False
 
     async def session(self) -> ClientSession:
-        """Give the session of the running loop; raises ConfigurationError once closed."""
+        """Return the session of the running loop; raises ConfigurationError once closed."""
         if self.closed:
             raise closed_early()
         loop = asyncio.get_running_loop()
@@ -112,7 +112,7 @@ class NetworkTransport:
         )
 
     def send(self, request: Request) -> _Sending:
-        """Give the response as soon as its head is there; leaving closes what is unread."""
+        """Return the response as soon as its head is there; leaving closes what is unread."""
         return _Sending(self, request)
 
     def _own_session(self) -> ClientSession:
@@ -205,7 +205,7 @@ class _Sending:
 
 
 class NetworkResponse:
-    """Hold an answer that comes over the network; iterate it once."""
+    """An answer that comes over the network; iterate it once."""
 
     source = "network"
 
@@ -239,7 +239,7 @@ class NetworkResponse:
             self._lost.remove_done_callback(self._wake)
 
     def chunks(self) -> AsyncIterator[bytes]:
-        """Give the body as the socket gives it."""
+        """Return the body as the socket gives it."""
         return self
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -280,5 +280,5 @@ def _check_connector(connector: BaseConnector) -> None:
 
 
 def _payload(body: bytes | None) -> bytes | BytesIO | None:
-    """Give a large body as a file, which aiohttp sends in pieces; it warns of large bytes."""
+    """Return a large body as a file, which aiohttp sends in pieces; it warns of large bytes."""
     return BytesIO(body) if body and len(body) > LARGE else body

@@ -67,7 +67,7 @@ class Collector(Protocol):
         ...
 
     def make_ids(self, messages: tuple[Message, ...]) -> list[Event]:
-        """Give the calls without an id one that is unique among these messages; return the events that say so."""
+        """Return the calls without an id one that is unique among these messages; return the events that say so."""
         ...
 
 

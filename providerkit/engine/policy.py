@@ -42,7 +42,7 @@ class Clock(Protocol):
     """Keep time for a Client, in seconds; a test passes one of its own, and waits for nothing."""
 
     def now(self) -> float:
-        """Give the time, from any origin; it never goes back."""
+        """Return the time, from any origin; it never goes back."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -50,7 +50,7 @@ class Clock(Protocol):
         ...
 
     def jitter(self) -> float:
-        """Give a random number from 0 up to 1, to spread what waits."""
+        """Return a random number from 0 up to 1, to spread what waits."""
         ...
 
     def call_later(self, seconds: float, ring: Callable[[], None]) -> Alarm:
@@ -59,7 +59,7 @@ class Clock(Protocol):
 
 
 class Alarm(Protocol):
-    """Hold a call that is to come, as asyncio.TimerHandle does."""
+    """A call that is to come, as asyncio.TimerHandle does."""
 
     def cancel(self) -> None:
         """Let it not come."""
@@ -88,7 +88,7 @@ def _checked_seconds(timeouts: Timeouts, attribute: attrs.Attribute[Any], value:
 
 
 class _Unchosen(float):
-    """Be a limit that nobody has chosen, so a shorter one may stand in for it."""
+    """A limit that nobody has chosen, so a shorter one may stand in for it."""
 
 
 FIRST_EVENT = _Unchosen(60.0)
@@ -114,7 +114,7 @@ class Timeouts:
     total: float | None = attrs.field(default=None, validator=_checked_seconds)
 
     def hurried(self) -> Timeouts:
-        """Give the limits of an attempt after which another route remains."""
+        """Return the limits of an attempt after which another route remains."""
         return attrs.evolve(self, first_event=HURRIED) if isinstance(self.first_event, _Unchosen) else self
 
 
@@ -146,7 +146,7 @@ class Waiting:
 
     `started` is the start of the call, `since` that of the present wait for the network
     (None while the caller has its turn), `waited` the seconds of waiting before it, `clock`
-    that which counts until the next content (None where the answer is known: what still
+    that which counts until the next content (None if the answer is known: what still
     follows is bounded elsewhere, and no clock takes it away).
     """
 
@@ -157,7 +157,7 @@ class Waiting:
     clock: str | None = "first_event"
 
     def begin(self, now: float) -> None:
-        """Note that the network is waited for; raises TimedOut where the whole call has taken too long."""
+        """Note that the network is waited for; raises TimedOut if the whole call has taken too long."""
         total = self.timeouts.total
         if total is not None and self.clock is not None and now >= self.started + total:
             raise timed_out("total", total)
@@ -183,7 +183,7 @@ class Waiting:
         return idle is not None and (first_event is None or idle < first_event)
 
     def next(self) -> tuple[str, float] | None:
-        """Give the clock that fires first and the moment it does; None where none is running."""
+        """Return the clock that fires first and the moment it does; None if none is running."""
         if self.clock is None:
             return None
         moments = []
@@ -226,7 +226,7 @@ class Retry:
     retry_after_cap: float = attrs.field(default=120.0, validator=_checked_retry)
 
     def delay(self, failed: int, asked: float | None, jitter: float, *, others: bool) -> float | None:
-        """Give the seconds to wait after so many failed attempts on a route; None where it is not tried again.
+        """Return the seconds to wait after so many failed attempts on a route; None if it is not tried again.
 
         `asked` is what the provider asks for, `jitter` a number from 0 up to 1, `others`
         whether another route remains.
@@ -247,7 +247,7 @@ class Remedy(Enum):
 
 
 def remedy(error: ProviderKitError) -> Remedy:
-    """Say what can be done about a failed attempt.
+    """Return what can be done about a failed attempt.
 
     The provider's own word (`x-should-retry`) wins. A route on which a clock fired is not
     tried again: it is silent, and would be again.
@@ -269,7 +269,7 @@ def remedy(error: ProviderKitError) -> Remedy:
 
 
 def is_route_failure(error: ProviderKitError) -> bool:
-    """Tell whether a failure says that its route is down, rather than that this call can't be served."""
+    """Return whether a failure says that its route is down, rather than that this call can't be served."""
     if isinstance(error, TimedOut):
         return error.clock != "total"
     return isinstance(error, TransportError | StreamError | ServerError | RateLimited | UnexpectedContent)
@@ -291,11 +291,11 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Tell whether the route is taken to be down."""
+        """Return whether the route is taken to be down."""
         return self.failures >= self.THRESHOLD
 
     def allows(self, now: float) -> bool:
-        """Tell whether the route may be tried."""
+        """Return whether the route may be tried."""
         return not self.is_open or now - self.tried >= self.PROBE
 
 
@@ -321,7 +321,7 @@ class Budget:
         return cost
 
     def refill(self, tokens: int) -> bool:
-        """Give tokens back, and tell whether it is full again."""
+        """Return tokens back, and tell whether it is full again."""
         self.tokens = min(self.FULL, self.tokens + tokens)
         return self.tokens == self.FULL
 
@@ -378,7 +378,7 @@ class Health:
 
 
 def retry_after(headers: Headers, now: float, until: float | None = None) -> float | None:
-    """Read how many seconds a provider asks to wait, never less than 0; None where it does not say.
+    """Read how many seconds a provider asks to wait, never less than 0; None if it does not say.
 
     `retry-after-ms` wins over Retry-After as seconds, as a float, or as an HTTP date
     (RFC 9110, section 10.2.3). A date, or the moment `until` which something else has said,

@@ -110,6 +110,6 @@ def socks_connector(proxy: str) -> BaseConnector:
 
 
 def socks_errors() -> tuple[type[Exception], ...]:
-    """Give what a SOCKS connector raises; nothing where none can have been made."""
+    """Return what a SOCKS connector raises; nothing where none can have been made."""
     socks = sys.modules.get("aiohttp_socks")
     return (socks.ProxyError, socks.ProxyConnectionError, socks.ProxyTimeoutError) if socks else ()

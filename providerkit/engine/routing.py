@@ -1,4 +1,4 @@
-"""Routing: attempts over routes. The one loop that tries again, falls back and begins anew.
+"""Routing: attempts over routes. The one loop that tries again, falls back and begins again.
 
 An answer is committed once a batch with content has gone to a caller who streams it. Until
 then a failure is repaired out of sight; after it, it is the caller's, unless the run was

@@ -33,7 +33,7 @@ _cache: dict[str, dict[str, tuple[EntryPoint, ...]]] = {}
 
 
 class Announcement(NamedTuple):
-    """Say what one entry point announces; `problem` where it can't work."""
+    """Say what one entry point announces; `problem` if it can't work."""
 
     name: str
     distribution: str
@@ -57,7 +57,7 @@ def announcements(group: str = PROVIDERS) -> list[Announcement]:
 def providers() -> list[str]:
     """Name the installed providers in alphabetical order, from metadata and without importing any of them.
 
-    A broken one is among them: only loading it shows that. Empty where none is installed.
+    A broken one is among them: only loading it shows that. Empty if none is installed.
     """
     return installed(PROVIDERS)
 
@@ -77,7 +77,7 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
 
 
 def announced(group: str, name: str) -> tuple[EntryPoint, ...]:
-    """Give the entry points of one name, from the cache where it knows them; empty where there is none."""
+    """Return the entry points of one name, from the cache where it knows them; empty if there is none."""
     entries = _cache.get(group, {}).get(name)
     return _read(group).get(name, ()) if entries is None else entries  # it may have been installed since
 
@@ -88,13 +88,13 @@ def problem(entries: tuple[EntryPoint, ...]) -> str | None:
 
 
 def distribution(entry_point: EntryPoint) -> str:
-    """Give name and version of the package that announces it."""
+    """Return name and version of the package that announces it."""
     line = _line(entry_point)
     return f"{line.distribution} {line.version}"
 
 
 def metadata_of(found: Distribution) -> Any:
-    """Give the metadata of a package, empty where it is a ruin; the backport of importlib.metadata raises there."""
+    """Return the metadata of a package, empty if it is a ruin; the backport of importlib.metadata raises there."""
     try:
         return found.metadata or {}
     except FileNotFoundError:
@@ -102,7 +102,7 @@ def metadata_of(found: Distribution) -> Any:
 
 
 class _Line(NamedTuple):
-    """Hold one line of an entry_points.txt, and whose it is."""
+    """One line of an entry_points.txt, and whose it is."""
 
     name: str
     value: str
@@ -143,7 +143,7 @@ def _lines(group: str) -> list[_Line]:
 
 
 def _is_all_in_folders() -> bool:
-    """Tell whether no package can be in an archive, an egg, or where only another finder knows."""
+    """Return whether no package can be in an archive, an egg, or where only another finder knows."""
     finders = [finder for finder in sys.meta_path if hasattr(finder, "find_distributions")]
     # The backport, which much else imports, puts its own finder in the place of PathFinder's; it finds the same.
     known = all(finder is PathFinder or type(finder).__module__ == "importlib_metadata" for finder in finders)
@@ -196,7 +196,7 @@ def _text(folder: str, name: str) -> str:
 
 
 def _forget_folders() -> None:
-    """Have folders read anew, as `invalidate_caches` does, which however imports importlib.metadata."""
+    """Have folders read again, as `invalidate_caches` does, which however imports importlib.metadata."""
     for finder in list(sys.path_importer_cache.values()):
         forget = getattr(finder, "invalidate_caches", None)
         if forget is not None:

@@ -37,7 +37,7 @@ _UNREADABLE = (JSONDecodeError, UnicodeDecodeError, RecursionError)  # what pars
 class Hooks:
     """Ask one provider, through the active extensions, and check what it answers.
 
-    Every method raises PluginError where a hook raises something of its own or gives a
+    Every method raises PluginError if a hook raises something of its own or gives a
     wrong type; errors of providerkit pass through.
     """
 
@@ -59,7 +59,7 @@ class Hooks:
         return other
 
     def resolve_model(self, name: str | None) -> Model:
-        """Say which model is meant; an empty name is the default."""
+        """Return which model is meant; an empty name is the default."""
         return self._ask(Model, "resolve_model", name=name or None)
 
     def build_request(self, chat: Chat, model: Model, endpoint: Endpoint) -> Request:
@@ -128,7 +128,7 @@ class Hooks:
         return self._ask(Token, "parse_token", head=head, body=body)
 
     def sandbox(self, kind: type[T]) -> T | None:
-        """Give the provider's own imitation; None where it has none.
+        """Return the provider's own imitation; None if it has none.
 
         `kind` is aiohttp's Application, which only who serves one imports.
         """
@@ -153,7 +153,7 @@ class Hooks:
         raise failure
 
     def wrap_transport(self, transport: Transport) -> Transport:
-        """Give the transport, wrapped by the active extensions."""
+        """Return the transport, wrapped by the active extensions."""
         if not self._is_wrapped:
             return transport
         wanted = "a Transport, which has a method send"

@@ -54,7 +54,7 @@ class ProviderHooks(Protocol):
 
     @hookspec(firstresult=True)
     def resolve_model(self, name: str | None, hook: Any) -> Model:
-        """Say which model is meant; `name` is None for the default.
+        """Return which model is meant; `name` is None for the default.
 
         Asked for every run. Raise UnknownModel to refuse a name; names that a provider does
         not know are best passed through, since models appear faster than plugins.
@@ -65,13 +65,13 @@ class ProviderHooks(Protocol):
         """Make the HTTP request; asked once for each attempt.
 
         Deterministic, but for ids that the wire demands. Only options in `supports` arrive.
-        Raise MissingAPIKey where `endpoint.api_key` is None and the provider needs one. The
+        Raise MissingAPIKey if `endpoint.api_key` is None and the provider needs one. The
         core sends the request as it is, with the caller's headers laid over it.
         """
 
     @hookspec(firstresult=True)
     def parse_stream(self, head: ResponseHead, model: Model, hook: Any) -> Decoder:
-        """Give a fresh decoder for an answer with a 2xx status; asked once for each.
+        """Return a fresh decoder for an answer with a 2xx status; asked once for each.
 
         An extension that changes events returns a DecoderWrapper around it. It is asked in
         the same context (`contextvars`) as the `build_request` before it, whose wrapper may
@@ -160,7 +160,7 @@ class ExtensionHooks(Protocol):
 
     @hookspec
     def hookspecs(self) -> object | None:
-        """Give an object whose `@hookspec` methods are the extension's own hooks.
+        """Return an object whose `@hookspec` methods are the extension's own hooks.
 
         Asked when the extension joins a provider, before any plugin's hooks are checked;
         others implement them with `@hookimpl(optionalhook=True)`.

@@ -41,13 +41,13 @@ class Keyring:
         self._said: dict[str, str | None] = {}
 
     def get(self, name: str) -> str | None:
-        """Give the key that is kept under a name; None where there is none, or no keyring that answers."""
+        """Return the key that is kept under a name; None if there is none, or no keyring that answers."""
         if name not in self._said:
             self._said[name] = _unless_blank(self._ask_if_it_works(lambda keyring: keyring.get_password(SERVICE, name)))
         return self._said[name]
 
     def backend(self) -> str | None:
-        """Name what keeps the keys; None where nothing does that answers."""
+        """Name what keeps the keys; None if nothing does that answers."""
         return self._ask_if_it_works(_name_backend)
 
     def check(self) -> None:
@@ -55,7 +55,7 @@ class Keyring:
         self._insist(_name_backend)
 
     def set(self, name: str, key: Secret) -> str:
-        """Keep a key, and name what keeps it; raises ConfigurationError where nothing does."""
+        """Keep a key, and name what keeps it; raises ConfigurationError if nothing does."""
 
         def keep(keyring: Any) -> tuple[str, bool]:
             keyring.set_password(SERVICE, name, key.reveal())
@@ -68,7 +68,7 @@ class Keyring:
         return where
 
     def remove(self, name: str) -> bool:
-        """Remove a key; False where there was none. Raises ConfigurationError where no keyring answers."""
+        """Remove a key; False if there was none. Raises ConfigurationError if no keyring answers."""
 
         def remove(keyring: Any) -> bool:
             found = keyring.get_password(SERVICE, name) is not None
@@ -111,7 +111,7 @@ def _name_backend(keyring: Any) -> str:
 
 
 def is_installed() -> bool:
-    """Tell whether the extra `keyring` is installed, without importing it."""
+    """Return whether the extra `keyring` is installed, without importing it."""
     return find_spec("keyring") is not None
 
 
@@ -152,7 +152,7 @@ def find_key(info: ProviderInfo, given: str | None = None) -> Secret | None:
 
 
 def key_source(info: ProviderInfo) -> str | None:
-    """Say where a key is found by a call that is given none: "environment", "keyring" or None."""
+    """Return if a key is found by a call that is given none: "environment", "keyring" or None."""
     if _in_environment(info):
         return "environment"
     return "keyring" if _in_keyring(info) else None

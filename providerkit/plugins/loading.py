@@ -47,7 +47,7 @@ _active: ContextVar[tuple[object, ...]] = ContextVar("providerkit_extensions", d
 def load(group: str, name: str) -> Plugin:
     """Import the one plugin of that name, once.
 
-    Raises UnknownProvider or UnknownExtension where none is installed, PluginError where it
+    Raises UnknownProvider or UnknownExtension if none is installed, PluginError if it
     can't be loaded, with its distribution and the cause.
     """
     if (group, name) not in _loaded:

@@ -17,7 +17,7 @@ from .boundary import claim, describe
 
 @attrs.frozen(eq=False)
 class Plugin:
-    """Hold a loaded plugin and where it came from; equal where that is the same, too."""
+    """A loaded plugin and where it came from; equal where that is the same, too."""
 
     name: str
     implementation: object

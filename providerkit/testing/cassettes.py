@@ -7,7 +7,7 @@ In the conftest.py of the tests:
     __all__ = ["cassette"]
 
 A test that takes the fixture `cassette` never reaches a provider, unless the environment
-says PROVIDERKIT_RECORD=1 and it has no cassette yet. To record one anew, delete it first.
+says PROVIDERKIT_RECORD=1 and it has no cassette yet. To record one again, delete it first.
 """
 
 from __future__ import annotations

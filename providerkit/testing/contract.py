@@ -157,7 +157,7 @@ def given(data: object) -> Iterator[None]:
 
 
 class ProviderContract:
-    """Hold a provider to the contract; a subclass says which: `provider = Koala()`, or the name of an installed one.
+    """A provider to the contract; a subclass says which: `provider = Koala()`, or the name of an installed one.
 
     The plugin brings a sandbox, whose answers are short: each is cut at every byte. Where
     its wire demands ids that are new with every request, `wire_ids` of the plugin names the
@@ -663,7 +663,7 @@ class ProviderContract:
             yield answer, it.decode(answer)
 
     def _met(self, fault: Fault) -> Iterator[tuple[Reply, ProviderKitError | None, Reply]]:
-        """Give for each answer what is whole, and then error and Reply where it meets a fault."""
+        """Yield for each answer what is whole, and then error and Reply if it meets a fault."""
         it = self._subject
         for answer, whole in self._decoded():
             if fault in trials.HANGING and answer is not self._answers(it)[0]:

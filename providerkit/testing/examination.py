@@ -36,7 +36,7 @@ class Verdict:
 def examine(name: str, tell: Callable[[Verdict], None]) -> list[Verdict]:
     """Put an installed provider to all checks; each verdict is told as soon as it stands, and all are given.
 
-    Raises RuntimeError where pytest itself fails.
+    Raises RuntimeError if pytest itself fails.
     """
     listener = _Listener(tell)
     with TemporaryDirectory() as folder, patch.dict(os.environ, ALONE):

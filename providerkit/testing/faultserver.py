@@ -104,7 +104,7 @@ class FaultServer:
     `script`: one fault for all requests; several, one a request, the last of which
     repeats; or a function of the Visit. `answer`: what is broken: a Recording, or a
     provider (its name or plugin) whose sandbox answers each request. `tls` serves by TLS,
-    `scheme` is that of the URL where it is to promise what is not kept. `clock` and
+    `scheme` is that of the URL if it is to promise what is not kept. `clock` and
     `sleep` keep the time.
 
     Leaving raises what the script or the sandbox raised.
@@ -171,7 +171,7 @@ class FaultServer:
 
     @property
     def seconds(self) -> float:
-        """Give the seconds since the start."""
+        """Return the seconds since the start."""
         return self._clock() - self._started
 
     async def asked(self, count: int = 1) -> Visit:
@@ -196,7 +196,7 @@ class FaultServer:
         return visit
 
     def _early(self) -> Fault | None:
-        """Give the fault that acts before the next request is read, where the script has one in that place."""
+        """Return the fault that acts before the next request is read, where the script has one in that place."""
         if callable(self._script):
             return None
         fault = self._fault(len(self.log))

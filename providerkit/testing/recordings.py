@@ -27,7 +27,7 @@ def _pairs(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tupl
 
 @attrs.frozen
 class Recording:
-    """Hold one answer: its status, its headers, and the pieces of its body.
+    """One answer: its status, its headers, and the pieces of its body.
 
     `headers` leave out what frames the body, which `framing` says: "chunks" sends each
     piece as a chunk, "length" sends a Content-Length and the pieces as they are, "end"
@@ -43,11 +43,11 @@ class Recording:
 
     @property
     def body(self) -> bytes:
-        """Give the body in one."""
+        """Return the body in one."""
         return b"".join(self.pieces)
 
     def head(self, *fields: tuple[str, str]) -> bytes:
-        """Give status line and headers as bytes; further `fields` follow them."""
+        """Return status line and headers as bytes; further `fields` follow them."""
         framing = {
             "chunks": [("Transfer-Encoding", "chunked")],
             "length": [("Content-Length", str(len(self.body)))],
@@ -58,16 +58,16 @@ class Recording:
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
     def frame(self, piece: bytes) -> bytes:
-        """Give a piece of the body as it goes over the wire."""
+        """Return a piece of the body as it goes over the wire."""
         return b"%x\r\n%s\r\n" % (len(piece), piece) if piece and self.framing == "chunks" else piece
 
     @property
     def end(self) -> bytes:
-        """Give what says on the wire that the body is at its end."""
+        """Return what says on the wire that the body is at its end."""
         return b"0\r\n\r\n" if self.framing == "chunks" else b""
 
     def wire(self) -> Iterator[bytes]:
-        """Give all bytes of the answer, as they are written: the head, the pieces, the end."""
+        """Yield all bytes of the answer, as they are written: the head, the pieces, the end."""
         yield self.head()
         yield from map(self.frame, self.pieces)
         yield self.end
@@ -82,7 +82,7 @@ async def record(
 ) -> Recording:
     """Ask a plain HTTP server, on loopback as a rule, and give its whole answer.
 
-    Raises OSError where there is no such server, asyncio.IncompleteReadError where its
+    Raises OSError if there is no such server, asyncio.IncompleteReadError if its
     answer breaks off.
     """
     parts = urlsplit(url)

@@ -63,7 +63,7 @@ TYPED = (ProviderError, StreamError, TransportError)
 
 @attrs.frozen
 class Answer:
-    """Hold what the sandbox answered to a chat: under which key it was asked, and the bytes."""
+    """What the sandbox answered to a chat: under which key it was asked, and the bytes."""
 
     chat: Chat
     key: str | None
@@ -71,13 +71,13 @@ class Answer:
 
     @property
     def body(self) -> bytes:
-        """Give the bytes."""
+        """Return the bytes."""
         return self.recording.body
 
 
 @attrs.frozen
 class Decoded:
-    """Hold what a decoder makes of an answer: its events, or those before its typed error.
+    """What a decoder makes of an answer: its events, or those before its typed error.
 
     `marked` says that the wire has said the end before the body ended.
     """
@@ -89,7 +89,7 @@ class Decoded:
 
     @property
     def joined(self) -> list[Event]:
-        """Give the events, neighbours of one kind as one: where they are cut is nobody's business."""
+        """Return the events, neighbours of one kind as one: where they are cut is nobody's business."""
         found: list[Event] = []
         for event in self.events:
             match found[-1] if found else None, event:
@@ -109,7 +109,7 @@ def _with_piece(call: ToolCallDelta, piece: ToolCallDelta) -> ToolCallDelta:
 
 
 def content(reply: Reply) -> tuple[object, ...]:
-    """Give what a caller must not lose of an answer."""
+    """Return what a caller must not lose of an answer."""
     return reply.text, reply.reasoning, reply.tool_calls, reply.finish_reason
 
 
@@ -188,7 +188,7 @@ class Subject:
 
     @property
     def model(self) -> Model:
-        """Give the default model, and one that is made up where there is none."""
+        """Return the default model, and one that is made up if there is none."""
         return self.hooks.resolve_model(None if self.info.default_model else "contract")
 
     @property
@@ -245,22 +245,22 @@ class Subject:
 
     @property
     def keys(self) -> tuple[str | None, ...]:
-        """Give the keys under which requests can be made: the two may differ in more than a header."""
+        """Return the keys under which requests can be made: the two may differ in more than a header."""
         with suppress(MissingAPIKey):
             self.request(hello(), key=None)
             return None, KEY
         return (KEY,)
 
     def chats(self) -> list[Callable[[], Chat]]:
-        """Give what makes the chats that the provider serves."""
+        """Return what makes the chats that the provider serves."""
         return [hello, *(make for make in CHATS.values() if self.serves(make()))]
 
     def serves(self, chat: Chat) -> bool:
-        """Tell whether the core would let this chat pass."""
+        """Return whether the core would let this chat pass."""
         return self.info.supports.issuperset(chat.features())
 
     def as_sent(self, request: Request) -> tuple[object, ...]:
-        """Give what must be the same of two requests: all but the ids."""
+        """Return what must be the same of two requests: all but the ids."""
         headers = {name.lower(): value for name, value in request.headers.items() if name.lower() not in self.ids}
         return request.method, request.url, headers, self._body(request.body), request.stream
 
@@ -332,7 +332,7 @@ class Subject:
         return Decoded(feeding.events, feeding.transcript.reply(), error, marked)
 
     def feeding(self, answer: Answer) -> Feeding:
-        """Give a fresh decoder, ready to be fed."""
+        """Return a fresh decoder, ready to be fed."""
         framed = ("Transfer-Encoding", "chunked")  # as the sandbox's own was
         head = ResponseHead(answer.recording.status, [*answer.recording.headers, framed])
         return Feeding(self.hooks.parse_stream(head, self.model))
@@ -410,7 +410,7 @@ class Subject:
             return self.hooks.parse_token(ResponseHead(recording.status, recording.headers), recording.body)
 
     def refusal(self, chat: Chat) -> tuple[str | None, int]:
-        """Give the option that is refused of a chat, and how many requests were sent."""
+        """Return the option that is refused of a chat, and how many requests were sent."""
         return asyncio.run(self._refusal(chat))
 
     async def _refusal(self, chat: Chat) -> tuple[str | None, int]:
@@ -427,7 +427,7 @@ class Subject:
         return option, len(server.log)
 
     def meet(self, answer: Answer, fault: Fault) -> tuple[ProviderKitError | None, Reply]:
-        """Give the typed error, if any, and what has come, where an answer meets a fault; no error may show the key."""
+        """Return the typed error, if any, and what came, where an answer meets a fault; no error shows the key."""
         return asyncio.run(self._meet(answer, fault))
 
     async def _meet(self, answer: Answer, fault: Fault) -> tuple[ProviderKitError | None, Reply]:
@@ -604,7 +604,7 @@ def _given_key(info: ProviderInfo, given: str | None = None) -> Secret | None:
 
 
 def endpoint(base_url: str = BASE_URL, key: str | None = KEY) -> Endpoint:
-    """Say where to ask, and as whom."""
+    """Return if to ask, and as whom."""
     return Endpoint(base_url, Secret(key) if key else None)
 
 

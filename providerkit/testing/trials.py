@@ -238,7 +238,7 @@ def sample(length: int, most: int = MOST_CUTS) -> list[int]:
 
 
 def histories(longest: int = 4) -> Iterator[Chat]:
-    """Give chats of all sequences of roles, each text a word of its own (see `words_of`), some of it in parts."""
+    """Yield chats of all sequences of roles, each text a word of its own (see `words_of`), some of it in parts."""
     for length in range(1, longest + 1):
         for roles in product(ROLES, repeat=length):
             yield Chat(tuple(_turn(role, number) for number, role in enumerate(roles)))
@@ -254,7 +254,7 @@ def _turn(role: str, number: int) -> Message:
 
 
 def words_of(chat: Chat) -> list[str]:
-    """Give the words of a history that no request may lose."""
+    """Return the words of a history that no request may lose."""
     return [message.text.partition(" ")[0] for message in chat.messages]
 
 
@@ -381,5 +381,5 @@ GARBLING = (
 
 
 def named(fault: Fault) -> str:
-    """Give a fault's name and arguments, for the id of a test."""
+    """Return a fault's name and arguments, for the id of a test."""
     return f"{fault!r:.50}"

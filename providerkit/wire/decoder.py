@@ -15,12 +15,12 @@ class Decoder(Protocol):
     more is needed: the wire has said the end, though a Finish may still be held back
     because usage can follow; content that follows is part of the answer, and turns it
     False again until the wire repeats the end. `close` is called at most once, at a clean end of the body
-    or a moment after `ended`; it raises StreamTruncated where the end is not proven.
+    or a moment after `ended`; it raises StreamTruncated if the end is not proven.
     """
 
     @property
     def ended(self) -> bool:
-        """Tell whether the wire has said the end."""
+        """Return whether the wire has said the end."""
         ...
 
     def feed(self, data: bytes) -> list[Event]:
@@ -44,7 +44,7 @@ class DecoderWrapper:
 
     @property
     def ended(self) -> bool:
-        """Tell whether the wire has said the end."""
+        """Return whether the wire has said the end."""
         return self.decoder.ended
 
     def feed(self, data: bytes) -> list[Event]:
@@ -56,5 +56,5 @@ class DecoderWrapper:
         return self.transform(self.decoder.close())
 
     def transform(self, events: list[Event]) -> list[Event]:
-        """Give the events to deliver in place of `events`, which may be empty."""
+        """Return the events to deliver in place of `events`, which may be empty."""
         return events

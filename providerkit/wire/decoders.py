@@ -35,7 +35,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class _Records:
-    """Hold the laws that EventStream and JSONLines share.
+    """The laws that EventStream and JSONLines share.
 
     `cut` cuts records out of bytes, and `cut_last` gives those that the end of the bytes
     completes; the first two fields of each are its data and its type. A finish reason is
@@ -76,9 +76,9 @@ class _Records:
         return events
 
     def close(self) -> list[Event]:
-        """Take the end of the body; give the Finish where it has not gone out.
+        """Take the end of the body; give the Finish if it has not gone out.
 
-        Raises StreamTruncated where the last record is cut, or nothing proves the end.
+        Raises StreamTruncated if the last record is cut, or nothing proves the end.
         """
         self._raise_error()
         ended = self.ended
@@ -183,7 +183,7 @@ class EventStream(_Records):
 class JSONLines(_Records):
     """Decode JSON lines (jsonlines.org); `parse(value)` gives the events of one line, `end` is as in EventStream.
 
-    A line that is not JSON is StreamMalformed, and StreamTruncated where it is the last and lacks its end.
+    A line that is not JSON is StreamMalformed, and StreamTruncated if it is the last and lacks its end.
     """
 
     def __init__(self, parse: ParseValue, end: Finish | None = None) -> None:
@@ -202,7 +202,7 @@ class JSONBody:
 
     `parse(value)` gives its events; where no Finish is among them, the reason is
     "tool_calls" where one was seen, else "stop". Events come at the end, all at once; a body
-    that is no JSON is StreamMalformed, and StreamTruncated where it is empty or cut.
+    that is no JSON is StreamMalformed, and StreamTruncated if it is empty or cut.
     """
 
     def __init__(self, parse: ParseValue) -> None:
@@ -216,7 +216,7 @@ class JSONBody:
         return []
 
     def close(self) -> list[Event]:
-        """Parse the body; raises StreamTruncated where it is only the beginning of a value."""
+        """Parse the body; raises StreamTruncated if it is only the beginning of a value."""
         value = self._value()
         events = list(self._parse(value))
         finishes = [event for event in events if type(event) is Finish]
@@ -262,7 +262,7 @@ class ByContent:
 
     @property
     def ended(self) -> bool:
-        """Tell whether the wire has said the end."""
+        """Return whether the wire has said the end."""
         return self._chosen is not None and self._chosen.ended
 
     def feed(self, data: bytes) -> list[Event]:

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Headers(Mapping[str, str]):
-    """Hold HTTP headers: names in any case, values never shown in a repr.
+    """HTTP headers: names in any case, values never shown in a repr.
 
     Several values of one name are joined by ", " (RFC 9110, section 5.3). `|` lays other
     headers over these, and makes new ones.
@@ -55,12 +55,12 @@ class Headers(Mapping[str, str]):
     @overload
     def get(self, name: str, default: T) -> str | T: ...
     def get(self, name: str, default: T | None = None) -> str | T | None:  # Mapping's own catches an error
-        """Give the value of a header, or `default`."""
+        """Return the value of a header, or `default`."""
         found = self._items.get(name.lower())
         return default if found is None else found[1]
 
     def items(self) -> ValuesView[tuple[str, str]]:  # type: ignore[override]  # a view of pairs, too, and far cheaper
-        """Give the pairs of names and values."""
+        """Return the pairs of names and values."""
         return self._items.values()
 
     def __repr__(self) -> str:

@@ -93,7 +93,7 @@ class Mask:
         return _NAME.search(_HUMP.sub("_", name)) is not None
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """Return where the secrets are, in order: the place of the first character, and of the one after the last."""
+        """Return if the secrets are, in order: the place of the first character, and of the one after the last."""
         is_clean = not _ESCAPE.search(text) and not self._clue.search(text.translate(_FOLDED))
         found = [] if is_clean else sorted(self._found(text))
         merged: list[Span] = []
@@ -187,7 +187,7 @@ def _encodings(secret: bytes) -> Iterator[str]:
 
 
 def _occurrences(text: str, folded: str, start: str, whole: str) -> Iterator[Span]:
-    """Yield where a secret is: whole, else to the end of its word. No place is looked at twice."""
+    """Yield if a secret is: whole, else to the end of its word. No place is looked at twice."""
     end = 0
     while (first := folded.find(start, end)) >= 0:
         if whole and folded.startswith(whole, first):

@@ -58,9 +58,9 @@ def _not_a_base_url(url: object) -> InvalidOption:
 
 @attrs.frozen
 class Endpoint:
-    """Say where a provider is reached and as whom.
+    """Say if a provider is reached and as whom.
 
-    `base_url` has no trailing slash; `api_key` is None where none was given; `headers` are
+    `base_url` has no trailing slash; `api_key` is None if none was given; `headers` are
     the caller's, which the core lays over those of every request: plugins need not.
     Raises InvalidOption for a base_url that is not http(s) and for headers that can't be sent.
     """
@@ -88,9 +88,9 @@ def _checked_url(url: str) -> str:
 
 @attrs.frozen(repr=False)
 class Request:
-    """Hold one HTTP request; a `body` of None is none.
+    """One HTTP request; a `body` of None is none.
 
-    `stream` is False where the answer comes whole. Raises InvalidOption for headers that
+    `stream` is False if the answer comes whole. Raises InvalidOption for headers that
     can't be sent, and PluginError for a `url` that is no http(s) address.
     """
 
@@ -105,7 +105,7 @@ class Request:
     def json(cls, url: str, data: Any, headers: Mapping[str, str] | None = None, *, stream: bool = True) -> Request:
         """Make a POST request with a JSON body.
 
-        Raises InvalidOption where `data` holds what JSON can't: what a caller put into
+        Raises InvalidOption if `data` holds what JSON can't: what a caller put into
         `extra`, most likely.
 
         >>> request = Request.json("https://parrot.example/say?key=1", {"text": "Hello"})
@@ -130,14 +130,14 @@ def _as_headers(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> Heade
 
 @attrs.frozen
 class ResponseHead:
-    """Hold the head of an HTTP response: its status, and its headers as they came."""
+    """The head of an HTTP response: its status, and its headers as they came."""
 
     status: int
     headers: Headers = attrs.field(factory=Headers, converter=_as_headers)
 
     @property
     def content_type(self) -> str:
-        """Give the media type in lower case, without parameters; empty where there is none."""
+        """Return the media type in lower case, without parameters; empty if there is none."""
         return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
     @property
@@ -162,5 +162,5 @@ class ResponseHead:
 
     @property
     def request_id(self) -> str | None:
-        """Give the provider's name for the request, from the headers in use for it."""
+        """Return the provider's name for the request, from the headers in use for it."""
         return self.headers.get("x-request-id") or self.headers.get("request-id")

@@ -24,7 +24,7 @@ _MANY = 1000  # lines of one event that are kept apart
 
 @attrs.frozen
 class ServerSentEvent:
-    """Hold one event: its type, its data, and what the server said of reconnecting.
+    """One event: its type, its data, and what the server said of reconnecting.
 
     `data` is bytes, the lines joined by LF; `id` is the last event id at that point (empty
     where none was set), `retry` milliseconds where this event set it; `unterminated` says
@@ -39,7 +39,7 @@ class ServerSentEvent:
 
     @property
     def text(self) -> str:
-        """Give the data as text; bytes that are not UTF-8 become U+FFFD."""
+        """Return the data as text; bytes that are not UTF-8 become U+FFFD."""
         return self.data.decode("utf-8", "replace")
 
 

@@ -13,20 +13,20 @@ if TYPE_CHECKING:
 
 
 class Response(Protocol):
-    """Hold the answer to one request: its head, its body as it arrives, and where it came from."""
+    """The answer to one request: its head, its body as it arrives, and where it came from."""
 
     @property
     def head(self) -> ResponseHead:
-        """Give status and headers."""
+        """Return status and headers."""
         ...
 
     @property
     def source(self) -> str:
-        """Say where the answer came from: "network", "cache" or "cassette"."""
+        """Return if the answer came from: "network", "cache" or "cassette"."""
         ...
 
     def chunks(self) -> AsyncIterator[bytes]:
-        """Give the body, cut anywhere, never empty; raises StreamTruncated where it was cut short."""
+        """Return the body, cut anywhere, never empty; raises StreamTruncated if it was cut short."""
         ...
 
 
@@ -38,5 +38,5 @@ class Transport(Protocol):
     """
 
     def send(self, request: Request) -> AbstractAsyncContextManager[Response]:
-        """Give the response as soon as its head is there, whatever its status; raises TransportError."""
+        """Return the response as soon as its head is there, whatever its status; raises TransportError."""
         ...

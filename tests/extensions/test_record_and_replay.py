@@ -64,7 +64,7 @@ def tape(tmp_path: Path) -> Path:
 
 
 async def outcome(asked: Awaitable[providerkit.Reply]) -> dict[str, Any]:
-    """Give what a run came to: its reply, or all that its error says."""
+    """Return what a run came to: its reply, or all that its error says."""
     try:
         reply = await asked
     except providerkit.ProviderKitError as error:

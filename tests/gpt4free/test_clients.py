@@ -85,7 +85,7 @@ def at(monkeypatch):
 
 @pytest.fixture
 async def koala(at):
-    """Give our Koala, in front of its sandbox."""
+    """Return our Koala, in front of its sandbox."""
     async with providerkit.sandbox("koala") as base_url:
         at(base_url)
         yield Koala

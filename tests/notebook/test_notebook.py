@@ -28,7 +28,7 @@ def _kernels_leave_quietly(capfd):
 
 
 def shown(cell):
-    """Give what a cell printed, and its value as Markdown where it has that, else as text; or its error's name."""
+    """Return what a cell printed, and its value as Markdown if it has that, else as text; or its error's name."""
     printed, values = "", []
     for output in cell.outputs:
         match output.output_type:

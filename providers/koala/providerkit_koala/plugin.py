@@ -159,7 +159,7 @@ class Koala(AsyncGeneratorProvider, ProviderModelMixin):
 
     @staticmethod
     async def _parse_event_stream(response: Any) -> AsyncIterator[Any]:
-        """Give the decoded JSON of an open aiohttp response, as gpt4free's method of this name does."""
+        """Yield the decoded JSON of an open aiohttp response, as gpt4free's method of this name does."""
         decoder = EventStream(
             lambda data, event: [ProviderData(value) for value in _values(_before_done(data))], end=Finish("stop")
         )
@@ -304,7 +304,7 @@ def _error_in(value: Any, status: int) -> ProviderError | None:
 
 
 def _shown(value: Any) -> str:
-    """Give the provider's words; of what is no string, the beginning: lists can lie too deep in each other to show."""
+    """Return the provider's words; or the beginning of what is not a string: lists may be nested too deep to show."""
     return value if isinstance(value, str) else _BRIEF.repr(value)
 
 
@@ -319,14 +319,14 @@ class Spoken(DecoderWrapper):
         self._data = data
 
     def feed(self, data: bytes) -> list[Event]:
-        """Give the events; those before a Finish without text, for which the next call raises."""
+        """Return the events; those before a Finish without text, for which the next call raises."""
         events = [] if self._silent else self._heard(self.decoder.feed(data))
         if self._silent and not events:
             raise _no_text()
         return events
 
     def close(self) -> list[Event]:
-        """Give the last events; raises UnexpectedContent where none of all had text."""
+        """Return the last events; raises UnexpectedContent if none of all had text."""
         events = [] if self._silent else self._heard(self.decoder.close())
         if self._silent:
             raise _no_text()

@@ -37,7 +37,7 @@ async def answer(request: web.Request) -> web.StreamResponse:
 
 
 def _read(body: dict[str, Any]) -> tuple[str, int]:
-    """Give what is asked and how many turns came before."""
+    """Return what is asked and how many turns came before."""
     if "messages" in body:
         turns = [message for message in body["messages"] if message["role"] != "system"]
         return turns[-1]["content"], len(turns) - 1

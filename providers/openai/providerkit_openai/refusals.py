@@ -231,7 +231,7 @@ def _kind(said: Mapping[str, Any], names: list[str]) -> type[ProviderError] | No
 
 
 def _meant(status: int, names: list[str]) -> int:
-    """Give the status that an error stands for: its own, unless that says nothing, or less than its words."""
+    """Return the status that an error stands for: its own, unless that says nothing, or less than its words."""
     told = next((STATUSES[word] for word in names if word in STATUSES), None)
     told = told or next((int(word) for word in names if re.fullmatch("[45][0-9][0-9]", word)), None)
     silent = status < 400 or status == CAPACITY_EXCEEDED or (status >= 500 and told == STATUSES["overloaded"])
@@ -239,7 +239,7 @@ def _meant(status: int, names: list[str]) -> int:
 
 
 def _words(said: Mapping[str, Any]) -> str:
-    """Give the words of an error, and those of the service behind it where that is a router."""
+    """Return the words of an error, and those of the service behind it where that is a router."""
     metadata = said.get("metadata")
     raw = metadata.get("raw") if isinstance(metadata, dict) else None
     return ": ".join(filter(None, (_text(said), raw if isinstance(raw, str) else None)))

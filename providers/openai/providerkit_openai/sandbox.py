@@ -113,7 +113,7 @@ def _refused(body: dict[str, Any]) -> web.Response | None:
 
 
 def _answer(body: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    """Give the assistant's message and the finish reason."""
+    """Return the assistant's message and the finish reason."""
     turns = [message for message in body["messages"] if message["role"] not in ("system", "developer")]
     asked = _text(turns[-1])
     message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None}
@@ -194,7 +194,7 @@ def _example(schema: dict[str, Any], asked: str) -> Any:
 
 
 def _cut(text: str, body: dict[str, Any]) -> tuple[str, str]:
-    """Stop where the request says."""
+    """Stop if the request says."""
     stops = body.get("stop") or []
     for stop in [stops] if isinstance(stops, str) else stops:
         text = text.partition(stop)[0]

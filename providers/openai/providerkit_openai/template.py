@@ -30,7 +30,7 @@ class Template:
         self._attempts = 0
 
     def text_in(self, data: bytes) -> str | None:
-        """Give the text; None where the data does not fit, or the text is empty."""
+        """Return the text; None if the data does not fit, or the text is empty."""
         if not self._before or not data.startswith(self._before) or not data.endswith(self._after):
             return None
         try:
@@ -50,7 +50,7 @@ class Template:
 
 
 def _comes_out(before: bytes, text: str, after: bytes) -> bool:
-    """Tell whether a text in this place is the content; its bytes may stand elsewhere, as `","` between fields."""
+    """Return whether a text in this place is the content; its bytes may stand elsewhere, as `","` between fields."""
     try:
         return text_alone(loads(before + _json(text) + after)) == text
     except StreamMalformed:
@@ -62,7 +62,7 @@ def _json(text: str) -> bytes:
 
 
 def text_alone(chunk: Any) -> str | None:
-    """Give the text of a chunk that holds nothing else which is read: no second choice, no end, no usage, no error."""
+    """Return the text of a chunk that holds nothing else of note: no second choice, no end, no usage, no error."""
     try:
         (choice,) = chunk["choices"]
         delta = choice["delta"]
