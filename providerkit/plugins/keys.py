@@ -152,7 +152,7 @@ def find_key(info: ProviderInfo, given: str | None = None) -> Secret | None:
 
 
 def key_source(info: ProviderInfo) -> str | None:
-    """Return if a key is found by a call that is given none: "environment", "keyring" or None."""
+    """Return where a key is found by a call that is given none: "environment", "keyring" or None."""
     if _in_environment(info):
         return "environment"
     return "keyring" if _in_keyring(info) else None

@@ -604,7 +604,7 @@ def _given_key(info: ProviderInfo, given: str | None = None) -> Secret | None:
 
 
 def endpoint(base_url: str = BASE_URL, key: str | None = KEY) -> Endpoint:
-    """Return if to ask, and as whom."""
+    """Return where to ask, and as whom."""
     return Endpoint(base_url, Secret(key) if key else None)
 
 

@@ -93,7 +93,7 @@ class Mask:
         return _NAME.search(_HUMP.sub("_", name)) is not None
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """Return if the secrets are, in order: the place of the first character, and of the one after the last."""
+        """Return where the secrets are, in order: the place of the first character, and of the one after the last."""
         is_clean = not _ESCAPE.search(text) and not self._clue.search(text.translate(_FOLDED))
         found = [] if is_clean else sorted(self._found(text))
         merged: list[Span] = []

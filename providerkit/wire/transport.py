@@ -22,7 +22,7 @@ class Response(Protocol):
 
     @property
     def source(self) -> str:
-        """Return if the answer came from: "network", "cache" or "cassette"."""
+        """Return where the answer came from: "network", "cache" or "cassette"."""
         ...
 
     def chunks(self) -> AsyncIterator[bytes]:
