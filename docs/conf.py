@@ -36,7 +36,10 @@ nitpick_ignore_regex = [
     ("py:class", r"(collections\.abc|contextlib)\..*|os\.PathLike|Application|BaseConnector"),
     # What is given to callers, and never named by them.
     ("py:class", r"Prompt|\w+Options|Connector"),
-    ("py:class", r"providerkit\.(runs\.Events|sandboxes\.Sandbox|engine\.policy\.Alarm|lookups\.T)"),
+    (
+        "py:class",
+        r"providerkit\.(runs\.Events|sandboxes\.Sandbox|engine\.policy\.Alarm|lookups\.T)",
+    ),
     ("py:class", r"providerkit\.extensions\.(recorder\.Recorder|player\.Player)"),
 ]
 

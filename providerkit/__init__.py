@@ -96,7 +96,7 @@ if TYPE_CHECKING:
     from .wire.secrets import Secret as Secret, Token as Token
     from .wire.sse import ServerSentEvent as ServerSentEvent, SSEDecoder as SSEDecoder
     from .wire.strict_json import loads as loads
-    from .wire.transport import Response as Response, Transport as Transport
+    from .wire.transport import Response as Response, Transport as Transport, TransportWrapper as TransportWrapper
 
     __version__ = version("providerkit-core")
 
@@ -139,7 +139,7 @@ _MODULES = {
     "wire.secrets": "Secret Token",
     "wire.sse": "SSEDecoder ServerSentEvent",
     "wire.strict_json": "loads",
-    "wire.transport": "Response Transport",
+    "wire.transport": "Response Transport TransportWrapper",
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
 

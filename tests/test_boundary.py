@@ -106,6 +106,13 @@ def transport(**members: Any) -> dict[str, Any]:
     return extension(wrap_transport=hookimpl(wrapper=True)(wrap_transport))
 
 
+def transport_wrapper(**members: Any) -> dict[str, Any]:
+    def wrap_transport(self: object) -> Any:
+        return type("Broken", (providerkit.TransportWrapper,), members)((yield))
+
+    return extension(wrap_transport=hookimpl(wrapper=True)(wrap_transport))
+
+
 def wrapper(fail: Fail) -> Any:
     def wrap(self: object) -> Any:
         yield
@@ -167,6 +174,13 @@ PLACES: dict[str, tuple[Callable[[Fail], dict[str, Any]], object]] = {
     "source": (lambda fail: transport(source=property(fail)), ERROR),
     "chunks": (lambda fail: transport(chunks=fail), ERROR),
     "a chunk": (lambda fail: transport(chunks=chunks(fail)), ERROR),
+    "before": (lambda fail: transport_wrapper(before=asynchronous(fail)), ERROR),
+    "response": (lambda fail: transport_wrapper(response=fail), ERROR),
+    "after": (lambda fail: transport_wrapper(after=asynchronous(fail)), "a"),
+    "after a refusal": (
+        lambda fail: transport_wrapper(after=asynchronous(fail)) | {"base_url": "/refused"},
+        providerkit.BadRequest,
+    ),
     "now": (lambda fail: clock(now=fail), ERROR),
     "call_later": (lambda fail: clock(call_later=fail), ERROR),
     "sleep": (lambda fail: clock(sleep=asynchronous(fail)) | {"base_url": "/overloaded"}, ERROR),

@@ -19,9 +19,9 @@ JSONLinesDecoder Limits Lookup Mask Message MissingAPIKey Model NotFound Observe
 PluginError Provider ProviderData ProviderError ProviderInfo ProviderKitError QuotaExhausted RateLimited
 ReasoningDelta ReasoningPart Reply Request Response ResponseHead Restart Retry Route Run RunConsumed SSEDecoder Secret
 ServerError ServerSentEvent StreamError StreamMalformed StreamTruncated TextDelta TextPart TimedOut Timeouts Token
-Tool ToolCall ToolCallDelta ToolResult Transport TransportError UnexpectedContent UnknownExtension UnknownModel
-UnknownProvider UnmatchedRequest UnsupportedFeature Usage __version__ activate embed hookimpl hookspec loads
-merge_extra note_left_out pause_clocks provider providers record replay run sandbox
+Tool ToolCall ToolCallDelta ToolResult Transport TransportError TransportWrapper UnexpectedContent UnknownExtension
+UnknownModel UnknownProvider UnmatchedRequest UnsupportedFeature Usage __version__ activate embed hookimpl hookspec
+loads merge_extra note_left_out pause_clocks provider providers record replay run sandbox
 """.split()  # noqa: SIM905 - a list would be a screen long
 
 

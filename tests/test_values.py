@@ -184,7 +184,7 @@ VALUES = [
 # What is held by reference, acts, or is only a type; everything else that is public is a value.
 OTHERS = """
 ByContent Client Clock Conversation Decoder DecoderWrapper EventStream JSONBody JSONLines JSONLinesDecoder Lookup Mask
-Observer Provider Response Run SSEDecoder Transport
+Observer Provider Response Run SSEDecoder Transport TransportWrapper
 """.split()  # noqa: SIM905 - a list would be a screen long
 
 WAYS = [

@@ -33,6 +33,7 @@ from providerkit import (
     ResponseHead,
     Token,
     Transport,
+    TransportWrapper,
     hookimpl,
     hookspec,
 )
@@ -356,6 +357,30 @@ class Slow:
             return self._inner.send(request)
 
 
+class Counted(TransportWrapper):
+    """Counts what is sent, and what fails."""
+
+    def __init__(self, inner: Transport, kept: dict[str, Response]) -> None:
+        super().__init__(inner)
+        self.sent = self.failed = 0
+        self._kept = kept
+
+    async def before(self, request: Request) -> Response | None:
+        """Count a request, unless its answer is there."""
+        self.sent += request.url not in self._kept
+        return self._kept.get(request.url)
+
+    def response(self, response: Response) -> Response:
+        """Leave the response as it is."""
+        return super().response(response)
+
+    async def after(self, request: Request, response: Response | None, failure: BaseException | None) -> None:
+        """Count a failure, or keep the answer."""
+        self.failed += failure is not None
+        if response is not None:
+            self._kept[request.url] = response
+
+
 async def sizes(response: Response) -> AsyncIterator[int]:
     """Yield how long each piece of an answer is."""
     async for chunk in response.chunks():
@@ -383,7 +408,7 @@ class Counting:
     def wrap_transport(self) -> Generator[None, Transport, Transport]:
         """Stand before the network."""
         inner = yield
-        return Slow(inner)
+        return Counted(Slow(inner), {})
 
     @hookimpl(wrapper=True)
     def parse_stream(self) -> Generator[None, Decoder, Decoder]:

@@ -16,10 +16,9 @@ import sqlite3
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
-from contextlib import AbstractAsyncContextManager, closing
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
-from types import TracebackType
 from typing import TypeVar
 
 import attrs
@@ -33,7 +32,7 @@ from ..wire.headers import Headers
 from ..wire.masks import Mask
 from ..wire.requests import Endpoint, Request, ResponseHead
 from ..wire.strict_json import loads
-from ..wire.transport import Response, Transport
+from ..wire.transport import Response, Transport, TransportWrapper
 from .files import PRIVATE, make_private
 
 T = TypeVar("T")
@@ -270,63 +269,44 @@ def _default_folder(environment: Mapping[str, str] = os.environ) -> Path:
 _WAY_OUT = "name a file, as in Cache('/tmp/answers.sqlite'), or set XDG_CACHE_HOME to a folder"
 
 
-@attrs.frozen
-class CachingTransport:
-    """Answer from the store, and send through another transport what is not in it."""
+class CachingTransport(TransportWrapper):
+    """A transport that answers from the store, and sends through another one what is not in it."""
 
-    inner: Transport
-    cache: Cache
-    store: Store
+    def __init__(self, inner: Transport, cache: Cache, store: Store) -> None:
+        super().__init__(inner)
+        self._cache = cache
+        self._store = store
 
-    def send(self, request: Request) -> _Sending:
-        """Give the response as soon as its head is there."""
-        return _Sending(self, request)
+    async def before(self, request: Request) -> _Hit | None:
+        """Return the answer that was kept, if there is one."""
+        answer = await self._ask(self._store.find, self._cache.fingerprint(request), self._cache.since())
+        return None if answer is None else _Hit(answer)
 
-    async def ask(self, work: Callable[..., T], *facts: object) -> T | None:
+    def response(self, response: Response) -> _Miss:
+        """Watch an answer that may be kept."""
+        miss = _Miss(response)
+        self._cache.watch(miss)
+        return miss
+
+    async def after(self, request: Request, response: Response | None, failure: BaseException | None) -> None:
+        """Keep an answer whose end is proven; forget one that was kept and can't be read."""
+        if isinstance(response, _Miss):
+            self._cache.unwatch(response)
+            if failure is None and response.is_proven:
+                facts = response.answer(), time.time(), self._cache.since()
+                await self._ask(self._store.keep, self._cache.fingerprint(request), *facts)
+        elif isinstance(response, _Hit) and isinstance(
+            failure, ProviderKitError
+        ):  # by a plugin of another version, say
+            await self._ask(self._store.forget, self._cache.fingerprint(request))
+
+    async def _ask(self, work: Callable[..., T], *facts: object) -> T | None:
         """Ask the store in a thread of its own; a store that fails keeps nobody from an answer."""
         try:
             return await asyncio.to_thread(work, *facts)
         except (OSError, sqlite3.Error, ValueError) as error:
-            logger.warning("the cache %s is passed over: %s", self.cache.path, error)
+            logger.warning("the cache %s is passed over: %s", self._cache.path, error)
             return None
-
-
-class _Sending:
-    """Answer one request, from the store or not."""
-
-    def __init__(self, transport: CachingTransport, request: Request) -> None:
-        self._transport = transport
-        self._request = request
-        self._known_by = transport.cache.fingerprint(request)
-        self._sending: AbstractAsyncContextManager[Response] | None = None
-        self._miss: _Miss
-
-    async def __aenter__(self) -> Response:
-        cache, store = self._transport.cache, self._transport.store
-        answer = await self._transport.ask(store.find, self._known_by, cache.since())
-        if answer is not None:
-            return _Hit(answer)
-        sending = self._transport.inner.send(self._request)
-        self._miss = _Miss(await sending.__aenter__())
-        self._sending = sending
-        cache.watch(self._miss)
-        return self._miss
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        if self._sending is None:
-            if isinstance(error, ProviderKitError):  # it can't be read any more, by a plugin of another version, say
-                await self._transport.ask(self._transport.store.forget, self._known_by)
-            return None
-        self._transport.cache.unwatch(self._miss)
-        handled = await self._sending.__aexit__(kind, error, trace)
-        if kind is None and self._miss.is_proven:
-            since = self._transport.cache.since()
-            await self._transport.ask(
-                self._transport.store.keep, self._known_by, self._miss.answer(), time.time(), since
-            )
-        return handled
 
 
 class _Hit:

@@ -17,7 +17,6 @@ import sys
 import threading
 import time
 from collections.abc import Generator
-from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -30,8 +29,8 @@ from .. import (
     Phrase,
     Reply,
     Request,
-    Response,
     Transport,
+    TransportWrapper,
     hookimpl,
     pause_clocks,
 )
@@ -191,32 +190,16 @@ class _Bucket:
         return self.empty_at - now - MINUTE
 
 
-@attrs.frozen
-class _Limited:
-    """Send requests in their turn."""
+class _Limited(TransportWrapper):
+    """A transport that sends requests in their turn."""
 
-    inner: Transport
-    limit: Limit
+    def __init__(self, inner: Transport, limit: Limit) -> None:
+        super().__init__(inner)
+        self._limit = limit
 
-    def send(self, request: Request) -> AbstractAsyncContextManager[Response]:
-        """Wait, then send."""
-        return _Turn(self.inner.send(request), self.limit, request)
-
-
-@attrs.frozen
-class _Turn:
-    """Wait on entering; no generator, so that nothing but its user closes it."""
-
-    sending: AbstractAsyncContextManager[Response]
-    limit: Limit
-    request: Request
-
-    async def __aenter__(self) -> Response:
-        await self.limit._wait(self.request)
-        return await self.sending.__aenter__()
-
-    async def __aexit__(self, *failure: object) -> bool | None:
-        return await self.sending.__aexit__(*failure)  # type: ignore[arg-type]  # it was given those three
+    async def before(self, request: Request) -> None:
+        """Wait for the turn of a request."""
+        await self._limit._wait(request)
 
 
 class _Correction:

@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Collection, Generator, Iterator
 from ipaddress import ip_address
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
@@ -20,7 +20,7 @@ import attrs
 from ..errors import CassetteError, InvalidOption, UnmatchedRequest
 from ..plugins.hookspecs import hookimpl
 from ..wire.requests import Request, ResponseHead
-from ..wire.transport import Transport
+from ..wire.transport import Transport, TransportWrapper
 from .blocks import BlockExtension
 from .cassettes import RecordedExchange, describe_request, read
 from .redaction import Redaction
@@ -47,8 +47,7 @@ class Player(BlockExtension):
     @hookimpl(wrapper=True)
     def wrap_transport(self) -> Generator[None, Transport, Transport]:
         """Stand in for every transport within."""
-        yield
-        return ReplayingTransport(self)
+        return ReplayingTransport((yield), self)
 
     def take(self, request: Request) -> RecordedExchange:
         """Give the recorded exchange of a request, each once; raises UnmatchedRequest where none is left."""
@@ -171,39 +170,31 @@ def _brief(value: Any, start: int = 0) -> str:
     return f"{'...' if start else ''}{value[start:end]!r}{'...' if len(value) > end else ''}"
 
 
-@attrs.frozen
-class ReplayingTransport:
-    """Answer from a cassette."""
+class ReplayingTransport(TransportWrapper):
+    """A transport that answers from a cassette, and sends nothing."""
 
-    player: Player
-
-    def send(self, request: Request) -> _Replay:
-        """Give the recorded response; raises what was raised when it was recorded."""
-        return _Replay(self.player, request)
-
-
-class _Replay:
-    """Be one exchange that is replayed, and its response."""
-
-    source = "cassette"
-
-    def __init__(self, player: Player, request: Request) -> None:
+    def __init__(self, inner: Transport, player: Player) -> None:
+        super().__init__(inner)
         self._player = player
-        self._request = request
-        self._exchange: RecordedExchange
-        self.head: ResponseHead
 
-    async def __aenter__(self) -> Self:
-        exchange = self._exchange = self._player.take(self._request)
+    async def before(self, request: Request) -> _Replay:
+        """Return the recorded response; raises what was raised when it was recorded."""
+        exchange = self._player.take(request)
         if exchange.head is None:
             await self._player.wait(exchange.end_at)
             raise exchange.error or self._player.left_here(exchange)
         await self._player.wait(exchange.head_at)
-        self.head = exchange.head
-        return self
+        return _Replay(exchange.head, exchange, self._player)
 
-    async def __aexit__(self, *failure: object) -> None:
-        return None
+
+@attrs.frozen(eq=False)
+class _Replay:
+    """A recorded response."""
+
+    head: ResponseHead
+    _exchange: RecordedExchange
+    _player: Player
+    source: str = "cassette"
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Give the pieces as they were cut, then the end."""

@@ -7,7 +7,6 @@ import os
 import threading
 from collections.abc import AsyncIterator, Generator
 from contextlib import AbstractAsyncContextManager
-from types import TracebackType
 from typing import Self
 
 import attrs
@@ -17,7 +16,7 @@ from ..chat.options import Chat
 from ..errors import ProviderKitError, StreamError, StreamTruncated, TimedOut, TransportError
 from ..plugins.hookspecs import hookimpl
 from ..wire.requests import Request, ResponseHead
-from ..wire.transport import Response, Transport
+from ..wire.transport import Response, Transport, TransportWrapper
 from .blocks import BlockExtension
 from .cassettes import Cassette, RecordedExchange, describe_request
 from .redaction import Redaction
@@ -88,52 +87,50 @@ class Reasons:
 
 @attrs.frozen
 class RecordingTransport:
-    """Send through another transport, and record."""
+    """A transport that sends through another one, and records."""
 
     inner: Transport
     recorder: Recorder
     reasons: Reasons | None
 
-    def send(self, request: Request) -> _Recording:
-        """Give the response as soon as its head is there."""
-        return _Recording(self, request)
+    def send(self, request: Request) -> AbstractAsyncContextManager[Response]:
+        """Record one exchange."""
+        return _Recording(self, request).send(request)
 
 
-class _Recording:
-    """Be one exchange under way, and its response."""
+class _Recording(TransportWrapper):
+    """One exchange under way, and its response."""
 
     def __init__(self, transport: RecordingTransport, request: Request) -> None:
+        super().__init__(transport.inner)
         self._transport = transport
         self._redaction = transport.recorder.redaction(request)
-        self._sending: AbstractAsyncContextManager[Response] = transport.inner.send(request)
         self._exchange = RecordedExchange(describe_request(request, self._redaction))
         self._started = 0.0
         self._waited_in_vain = False
         self._response: Response
         self._pieces: AsyncIterator[bytes]
 
-    async def __aenter__(self) -> Self:
+    async def before(self, request: Request) -> None:
+        """Take the time."""
         self._started = asyncio.get_running_loop().time()
-        try:
-            self._response = await self._sending.__aenter__()
-        except (TransportError, StreamError) as error:
-            self._write(error)
-            raise
-        except asyncio.CancelledError:
-            self._leave_unanswered()
-            raise
-        self._exchange.head, self._exchange.head_at = self._response.head, self._seconds()
+
+    def response(self, response: Response) -> Self:
+        """Record the head, and stand in for the response to record its body."""
+        self._response = response
+        self._exchange.head, self._exchange.head_at = response.head, self._seconds()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        try:
-            return await self._sending.__aexit__(kind, error, trace)
-        finally:
-            if error is None:
+    async def after(self, request: Request, response: Response | None, failure: BaseException | None) -> None:
+        """Record how the exchange ended."""
+        if response is not None:
+            if failure is None:
                 self._exchange.end = "complete"
-            self._write(self._exchange.error or self._reason(error))
+            self._write(self._exchange.error or self._reason(failure))
+        elif isinstance(failure, TransportError | StreamError):
+            self._write(failure)
+        elif isinstance(failure, asyncio.CancelledError):
+            self._leave_unanswered()
 
     @property
     def head(self) -> ResponseHead:

@@ -152,10 +152,10 @@ class ExtensionHooks(Protocol):
     def wrap_transport(self, transport: Transport, hook: Any) -> Transport:
         """Wrap input, output and time; asked once a run, as it starts, and where models are listed.
 
-        Always a wrapper: `inner = yield`, then return a Transport around `inner`. Of a run it
-        is asked right after `observe`, in the same context (`contextvars`), which may thus
-        leave something for it. A Transport that waits before it sends does so within
-        `pause_clocks`.
+        Always a wrapper: `inner = yield`, then return a Transport around `inner`, such as a
+        TransportWrapper. Of a run it is asked right after `observe`, in the same context
+        (`contextvars`), which may thus leave something for it. A Transport that waits before it
+        sends does so within `pause_clocks`.
         """
 
     @hookspec

@@ -484,6 +484,15 @@ async def test_replaying_into_another_cassette_copies(tape: Path, tmp_path: Path
     assert await replayed(copy, "b") == "squawk"
 
 
+async def test_a_request_that_could_not_be_asked_is_not_recorded(tape: Path, tmp_path: Path):
+    """Here the replay refuses it: that says nothing of a provider."""
+    await recorded(tape, "a")
+    copy = tmp_path / "copy.jsonl"
+    with providerkit.record(copy), providerkit.replay(tape), pytest.raises(providerkit.UnmatchedRequest):
+        await providerkit.run("b", provider=Bodies(), base_url=NOWHERE)
+    assert [line for line in lines(copy) if "request" in line] == []
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
 async def test_the_file_is_its_owners_alone_and_is_begun_anew(tape: Path):
     await recorded(tape, "a", "b")
