@@ -114,6 +114,17 @@ def test_a_note_says_what_is_waited_for_and_the_input_is_read(monkeypatch):
         assert (standard_input.read_all(), len(notes)) == ("Read this.", 1)
 
 
+def test_no_note_says_that_input_is_waited_for_that_is_there(monkeypatch):
+    reading, writing = os.pipe()
+    os.write(writing, b"Read this.")
+    os.close(writing)
+    notes = []
+    monkeypatch.setattr(standard_input, "complain", notes.append)
+    with os.fdopen(reading) as pipe:
+        monkeypatch.setattr("sys.stdin", pipe)
+        assert (standard_input.read_all(), notes) == ("Read this.", [])
+
+
 async def test_a_pipe_that_nobody_closes_is_waited_for_and_a_note_says_so():
     process = await start("run", "-p", "koala", "--sandbox", "Hello", stdin=asyncio.subprocess.PIPE)
     said = await process.stderr.readline()

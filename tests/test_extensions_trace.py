@@ -24,7 +24,7 @@ from parrots import Macaw
 
 import providerkit
 from providerkit import ImagePart, Message, Model, TextPart, Tool, ToolCall, Usage, hookimpl
-from providerkit.extensions import conventions
+from providerkit.extensions import conventions, spans
 from providerkit.extensions.trace import Trace
 
 OPENAI = ChatCompletions("openai")
@@ -527,3 +527,24 @@ def test_no_other_module_says_a_name():
     for path in folder.glob("*.py"):
         if path.name != "conventions.py":
             assert not [name for name in names if f'"{name}"' in path.read_text("utf-8")]
+
+
+def test_every_part_of_a_message_has_a_form_and_what_is_one_providers_alone_has_none():
+    written = spans._message(
+        providerkit.Message(
+            "assistant",
+            [
+                providerkit.ReasoningPart("Hm."),
+                providerkit.ProviderData("signed", keep=True),
+                providerkit.FilePart(id="file-1"),
+                providerkit.FilePart(b"x", media_type="audio/wav"),
+                providerkit.FilePart(url="https://birds.example/a.pdf"),
+            ],
+        )
+    )
+    assert written["parts"] == [
+        {"type": "reasoning", "content": "Hm."},
+        {"type": "file", "file_id": "file-1"},
+        {"type": "blob", "modality": "audio", "mime_type": "audio/wav", "content": "eA=="},
+        {"type": "uri", "uri": "https://birds.example/a.pdf"},
+    ]

@@ -300,3 +300,30 @@ def test_a_message_is_one_storage_with_views():
     assert hash(Message("user", "a")) == hash(Message("user", [TextPart("a")]))
     assert Message("user", "").parts == ()
     assert "ProviderData(keep=True, provider='x')" in repr(Message("user", [ProviderData("key", True, "x")]))
+
+
+async def test_a_tool_may_answer_with_an_image():
+    picture = providerkit.ImagePart("https://birds.example/a.png")
+    seen: list[Any] = []
+
+    class Painter(Thinker):
+        @hookimpl
+        def build_request(self, chat: providerkit.Chat, endpoint: providerkit.Endpoint) -> Request:
+            seen.append(chat.messages[-1])
+            return super().build_request(chat, endpoint)
+
+    def paint(city: str) -> Any:
+        return picture if city == "Rome" else ["a list", "of words"]
+
+    async with serve(Server(1)) as server:
+        run = providerkit.run(
+            "Paint",
+            provider=Painter,
+            base_url=server.base_url,
+            tools=[providerkit.Tool.from_function(paint, name="look")],
+        )
+        reply = await asyncio.create_task(run.collect())
+    assert reply.text == "Done after 1."
+    assert seen[-1] == Message("tool", '["a list","of words"]', tool_call_id="c0b", name="look")
+    results = [part for turn in server.requests[1:] for part in [json.loads(turn.body)["turns"][2:4]]]
+    assert results == [[["tool"], ["tool", {"text": '["a list","of words"]'}]]]

@@ -178,6 +178,17 @@ async def test_a_list_of_models_that_never_ends_is_an_error():
         assert len(server.requests) == 2
 
 
+async def test_a_page_that_can_not_be_asked_for_is_the_plugins_fault():
+    class Short(Vectors):
+        @hookimpl
+        def build_models_request(self, endpoint: Endpoint, after: str | None) -> Request | None:
+            return None if after else Request("GET", endpoint.url("/models"), stream=False)
+
+    async with serve(answer({"models": ["a"], "after": "2"})) as server:
+        with pytest.raises(providerkit.PluginError, match="gave no request for the page after '2'"):
+            await providerkit.provider(Short).models(base_url=server.base_url)
+
+
 async def test_a_list_of_models_has_at_most_a_hundred_pages():
     number = 0
 

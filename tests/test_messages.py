@@ -11,11 +11,14 @@ import pytest
 
 from providerkit import (
     Chat,
+    Embeddings,
+    FilePart,
     ImagePart,
     InvalidMessages,
     InvalidOption,
     Message,
     Model,
+    Page,
     PluginError,
     ProviderInfo,
     StreamMalformed,
@@ -418,3 +421,55 @@ def test_the_arguments_of_a_call_are_parsed(written, parsed):
 def test_arguments_that_are_no_object_are_malformed(written, fault):
     with pytest.raises(StreamMalformed, match=f"arguments for the tool 'weather' are not a JSON object: .*{fault}"):
         _ = ToolCall("1", "weather", written).parsed
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (
+            lambda: ImagePart(data=b"x", media_type="png"),
+            "the media_type of an ImagePart is 'png'; expected a type and",
+        ),
+        (lambda: ImagePart(data=b"x", media_type="text/plain"), "other files than images are FileParts"),
+        (lambda: FilePart(b"x"), "a FilePart with data needs its media_type, as in 'application/pdf'"),
+        (lambda: FilePart(b"x", media_type=5), "the media_type of a FilePart is 5; expected a type and a subtype"),
+        (lambda: FilePart(), "a FilePart needs exactly one of data, url, id; it was given none of them"),
+        (lambda: FilePart(b"x", id="f", media_type="a/b"), "it was given data and id"),
+        (lambda: FilePart(id=5), "the id of a FilePart is int, not a string"),
+    ],
+)
+def test_a_part_that_is_wrong_is_not_made(make, said):
+    with pytest.raises(InvalidMessages) as caught:
+        make()
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"reasoning": "much"}, "reasoning is 'much'; expected one of none, low, medium, high"),
+        ({"parallel_tool_calls": "yes"}, "parallel_tool_calls is 'yes'; expected True or False"),
+        ({"tool_choice": "look"}, "tool_choice is 'look'; expected one of 'auto', 'none', 'required'"),
+        ({"tool_choice": "x", "tools": [Tool("look")]}, "expected one of 'auto', 'none', 'required', 'look'"),
+    ],
+)
+def test_a_choice_that_there_is_not_is_refused(options, said):
+    with pytest.raises(InvalidOption) as caught:
+        Chat((HI,), **options)
+    assert said in str(caught.value)
+    assert caught.value.option == next(iter(options))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Model("a", max_output_tokens=0), "max_output_tokens is 0; expected a whole number of tokens"),
+        (lambda: Model("a", supports=["telepathy"]), "supports has 'telepathy'"),
+        (lambda: Page(["a"]), "a Page holds Models, not str"),
+        (lambda: Embeddings([["a"]]), "Embeddings hold vectors of numbers"),
+        (lambda: ProviderInfo("a", api_key_env=["A", 5]), "api_key_env holds names, not 5"),
+    ],
+)
+def test_what_a_plugin_says_wrongly_is_told(make, said):
+    with pytest.raises(PluginError, match=said):
+        make()

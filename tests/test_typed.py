@@ -50,6 +50,14 @@ class Grown:
             raise ValueError("too young")
 
 
+@attrs.frozen
+class Odd:
+    age: int
+
+    def __attrs_post_init__(self) -> None:
+        raise TypeError("odd")
+
+
 @pytest.mark.parametrize(
     ("kind", "text", "value"),
     [
@@ -80,6 +88,7 @@ def test_the_schema_is_the_types():
     [
         (Person, '{"name": 5}', "the answer is not of the type Person: name: Input should be a valid string"),
         (Person, "words", "the answer is not of the type Person: Invalid JSON"),
+        (Odd, '{"age": 5}', "the answer is not of the type Odd: TypeError: odd"),
         (Grown, '{"age": 5}', "the answer is not of the type Grown: Value error, too young"),
     ],
 )

@@ -89,14 +89,6 @@ def _sum(one: int | None, other: int | None) -> int | None:
     return one if other is None else other if one is None else one + other
 
 
-def add_usage(one: Usage | None, other: Usage | None) -> Usage | None:
-    """Return the sum of what two answers cost; what one of them did not say counts for nothing."""
-    if one is None or other is None:
-        return one or other
-    counts = ((getattr(one, field.name), getattr(other, field.name)) for field in attrs.fields(Usage))
-    return Usage(*(None if a is None and b is None else (a or 0) + (b or 0) for a, b in counts))
-
-
 @attrs.frozen
 class Answered:
     """The model that answers, as the wire names it, and the wire's `id` of the answer; None if it does not say.

@@ -34,15 +34,8 @@ class TypedAnswer:
     """
 
     def __init__(self, wanted: Any) -> None:
-        self._adapter = _adapter(wanted)
+        self._adapter, self.schema = _adapter(wanted)
         self._name = getattr(wanted, "__name__", str(wanted))
-        try:
-            self.schema: dict[str, Any] = self._adapter.json_schema()
-        except Exception as error:  # noqa: BLE001 - a type may bring code of its own
-            failure = _unreadable(wanted, error)
-        else:
-            return
-        raise failure
 
     def parse(self, text: str) -> Any:
         """Return the value; raises StreamMalformed, with what pydantic says, if the text is not JSON of that type."""
@@ -62,7 +55,7 @@ def _faults(error: Exception) -> str:
     return "; ".join(f"{place}: {words}" if place else words for place, words in faults)
 
 
-def _adapter(wanted: Any) -> TypeAdapter[Any]:
+def _adapter(wanted: Any) -> tuple[TypeAdapter[Any], dict[str, Any]]:
     try:
         from pydantic import TypeAdapter  # an extra, and half a second of imports
     except ImportError:
@@ -70,7 +63,8 @@ def _adapter(wanted: Any) -> TypeAdapter[Any]:
             "response_format is a type, and reading it needs pydantic; install it: pip install pydantic"
         ) from None
     try:
-        return TypeAdapter(_readable(wanted))
+        adapter = TypeAdapter(_readable(wanted))
+        return adapter, adapter.json_schema()
     except Exception as error:  # noqa: BLE001 - a type may bring code of its own
         failure = _unreadable(wanted, error)
     raise failure

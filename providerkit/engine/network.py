@@ -184,7 +184,7 @@ class _Sending:
 
     async def __aexit__(self, kind: type[BaseException] | None, *failure: object) -> None:
         try:
-            if kind is None and not self._answer.is_complete:
+            if kind is None:
                 await self._settle()
         finally:
             response, self._response = self._response, None

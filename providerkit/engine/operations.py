@@ -17,7 +17,7 @@ from ..chat.messages import Message
 from ..chat.options import Chat, features_of
 from ..chat.provider_data import data_of, own_messages
 from ..chat.tools import Tool
-from ..errors import Argument, StreamTruncated, UnsupportedFeature
+from ..errors import Argument, PluginError, StreamTruncated, UnsupportedFeature
 from ..wire.decoder import Decoder
 from ..wire.requests import Request, ResponseHead
 from .targets import Target
@@ -157,7 +157,7 @@ class ValueCollector:
             if isinstance(event, Value):
                 self.value = event.value
                 self.has_content = True
-            elif isinstance(event, Finish):
+            else:  # the Finish, which is all that follows it
                 self.finished = True
         return self.has_content
 
@@ -203,7 +203,11 @@ class ModelsOperation:
         """Return the request."""
         request = target.hooks.build_models_request(target.endpoint, self._after)
         if request is None:
-            raise UnsupportedFeature(f"{target.info.name} can't be asked for its models", option="models")
+            raise PluginError(
+                f"plugin {target.info.name!r}: build_models_request gave no request for the page after {self._after!r}",
+                plugin=target.info.name,
+                hook="build_models_request",
+            )
         return request
 
     def decoder(self, target: Target, head: ResponseHead) -> Decoder:
