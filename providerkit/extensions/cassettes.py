@@ -95,7 +95,8 @@ def _shown(data: bytes) -> dict[str, str]:
 def _described(error: ProviderKitError, redaction: Redaction) -> dict[str, Any]:
     fields = {name: value for name, value in vars(error).items() if name != "partial"}
     name = next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in _BREAKS)
-    described: dict[str, Any] = redaction.value({"class": name, "message": str(error), **fields})
+    message = "".join(map(str, error.args))  # str(error) also has what its class adds from the fields
+    described: dict[str, Any] = redaction.value({"class": name, "message": message, **fields})
     return described
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import providerkit
+from providerkit.errors import Argument, Phrase
 from providerkit.extensions import cassettes
 
 REQUEST = {"cassette": 1, "request": {"method": "GET", "url": "http://a.example/", "headers": {}}}
@@ -16,6 +17,7 @@ HEAD = {"head": {"status": 200, "headers": {"Content-Type": "text/plain"}}, "at"
 TEXT = {"text": "a", "at": 0.2}
 END = {"end": "complete", "at": 0.3}
 BROKEN = {"error": {"class": "TimedOut", "message": "too late", "clock": "idle", "seconds": 2.0}, "at": 0.4}
+LATE = "too late (timeouts=Timeouts(idle=...))"  # the class adds what to do
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def test_a_cassette_is_read(tape: Path):
     whole, broken, left = cassettes.read(tape)
     assert (whole.line, whole.head.status, whole.head_at, whole.end) == (1, 200, 0.1, "complete")
     assert (whole.pieces, whole.end_at) == ([(0.2, b"a"), (1, b"\xff")], 0.3)
-    assert (broken.line, broken.head, broken.end, str(broken.error)) == (7, None, "error", "too late")
+    assert (broken.line, broken.head, broken.end, str(broken.error)) == (7, None, "error", LATE)
     assert (broken.error.clock, broken.error.seconds, broken.error.partial) == ("idle", 2.0, "")
     assert (left.line, left.end, left.error) == (9, "complete", None)
 
@@ -102,6 +104,27 @@ def test_an_error_of_a_class_of_its_own_is_recorded_as_the_one_it_is_kind_of(tap
     fields = {"clock": "idle", "seconds": 2.5, "reason": "ValueError('slow')"}
     assert written == {"class": "TimedOut", "message": "late", **fields}
     assert cassettes.read(tape)[0].error.seconds == 2.5
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        providerkit.TimedOut("late", clock="idle", seconds=2.5),
+        providerkit.TimedOut("late", clock="connect", seconds=2.5),
+        providerkit.ConnectError("say another ", Argument("base_url"), Phrase(" here", " there")),
+        providerkit.StreamMalformed("half a value", incomplete=True),
+        providerkit.StreamTruncated(),
+    ],
+    ids=repr,
+)
+def test_an_error_says_the_same_however_often_it_is_recorded(tape: Path, error: providerkit.ProviderKitError):
+    again = error
+    for _ in range(2):
+        cassette = cassettes.Cassette(tape)
+        cassette.begin()
+        cassette.append(cassettes.RecordedExchange(REQUEST["request"], error=again), cassettes.Redaction())
+        again = cassettes.read(tape)[0].error
+        assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
 
 
 def test_a_piece_that_holds_nothing_but_the_rest_of_a_secret_is_left_out():
