@@ -190,8 +190,8 @@ class Exchange:
         self._held += sum(size_of(event, cap) for event in events)
         if self._held > cap:
             raise StreamMalformed(
-                f"the events before the first content take {self._held} bytes; "
-                f"the cap is {cap} (Client(limits=Limits(event=...)))"
+                f"the events before the first content take {self._held} bytes; the cap is {cap}",
+                Phrase(" (Client(limits=Limits(event=...)))", ""),
             )
 
     async def aclose(self, error: ProviderKitError | None = None) -> None:
