@@ -57,13 +57,7 @@ def tasks() -> set[object]:
     home = sync and sync._thread  # asked for, it would be started
     if not home or not home.is_alive():
         return set()
-    return {task for task in asyncio.all_tasks(home.loop) if not task.done() and not is_waiting(task, home._stop)}
-
-
-def is_waiting(task: asyncio.Task[object], event: asyncio.Event) -> bool:
-    """Return whether a task waits for this event, as that does which keeps the loop running."""
-    frame = getattr(task.get_coro(), "cr_frame", None)
-    return frame is not None and frame.f_locals.get("self") is event
+    return {task for task in asyncio.all_tasks(home.loop) if not task.done()}
 
 
 def children() -> set[object]:
