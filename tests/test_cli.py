@@ -66,7 +66,9 @@ async def test_an_input_that_can_not_be_read_is_not_the_outputs_fault(tmp_path):
     with (tmp_path / "file").open("w") as unreadable:
         process = await start("run", "-p", "koala", "--sandbox", stdin=unreadable)
         output, errors = await process.communicate()
-    assert (process.returncode, output, b"output" in errors, errors.count(b"\n")) == (1, b"", False, 1)
+    told = b'Error: There is no PROMPT; try: providerkit run -p koala --sandbox "Hello".'
+    told += b" See: python -m providerkit run --help\n"
+    assert (process.returncode, output, errors) == (2, b"", told)
 
 
 @pytest.mark.parametrize("arguments", [("providers",), ("--help",)])

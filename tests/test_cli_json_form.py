@@ -55,7 +55,7 @@ CASES = {
     ),
     "a set": ({1}, "{1}"),
     "an exception": (ValueError("oh"), "oh"),
-    "an error": (providerkit.NotFound("gone", status=404), {"type": "NotFound", "message": "gone", "status": 404}),
+    "an error": (providerkit.NotFound("gone", status=404), {"type": "NotFound", "message": "404: gone", "status": 404}),
     "a value": (providerkit.ToolCall("i", "n", "{}"), {"id": "i", "name": "n", "arguments": "{}"}),
     "a secret": (providerkit.Secret("sk-1"), str(providerkit.Secret("sk-1"))),
     "empty": ([{}, [], ""], [{}, [], ""]),

@@ -22,8 +22,6 @@ SAFE = {
     "providerkit.schemas._GOOGLE_NOTE": "each part begins with a line break, which no part holds",
     "providerkit.schemas._FIELD_NOTE": "each part begins with a line break, which no part holds",
     "providerkit.cli.new.NAME": "each part begins with a hyphen, which no part holds",
-    "providerkit_openai.refusals._DURATIONS": "each part begins with a digit and ends with a letter",
-    "providerkit_openai.refusals._TRY_AGAIN": "each part begins with a digit and ends with a letter",
 }
 
 

@@ -223,7 +223,7 @@ async def test_an_answer_that_is_whole_outlives_total(clock: HandClock, monkeypa
     class Wren(Macaw):
         @hookimpl
         def parse_stream(self) -> providerkit.Decoder:
-            return providerkit.EventStream(lambda data, event: [providerkit.Finish("stop")])
+            return providerkit.EventStream(lambda data, event: [providerkit.TextDelta("a"), providerkit.Finish("stop")])
 
     monkeypatch.setattr("providerkit.exchange.AFTER_END", 0.01)
     async with serve(script(clock, HEAD, chunk(A), 61.0)) as server:
