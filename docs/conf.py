@@ -35,7 +35,7 @@ nitpick_ignore_regex = [
     # Types of other packages, whose pages can't be asked offline.
     ("py:class", r"(collections\.abc|contextlib)\..*|os\.PathLike|Application|BaseConnector"),
     # What is given to callers, and never named by them.
-    ("py:class", r"Prompt|RunOptions|EndpointOptions"),
+    ("py:class", r"Prompt|RunOptions|ProviderOptions|EndpointOptions"),
     ("py:class", r"providerkit\.(runs\.Events|imitation\.Sandbox|policy\.Alarm)"),
     ("py:class", r"providerkit\.extensions\.(recorder\.Recorder|player\.Player)"),
 ]

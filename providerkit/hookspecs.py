@@ -32,7 +32,7 @@ class Observer(Protocol):
     """Be told what happens during one run; every method is optional, and none can break the call.
 
     `attempt(route, request)`: a request is about to be sent to `route` ("provider/model").
-    `head(head)`: its answer begins; *** stands for the key. `events(batch)`: a list of events has arrived.
+    `head(head)`: its answer begins; `***` stands for the key. `events(batch)`: a list of events has arrived.
     `retry(error, delay)`: the next attempt comes after `delay` seconds. `finish(reply)`:
     the run has answered. `error(error)`: the run has failed, or was left early (None).
     """

@@ -43,7 +43,7 @@ Span = tuple[int, int]
 
 
 class Mask:
-    """A function that puts *** in place of secrets in a text.
+    """A function that puts `***` in place of secrets in a text.
 
     A secret is found in either case, escaped as in URLs, JSON, HTML and a repr, cut short
     after twelve characters, and within base64 at any place, as Basic authentication has it.
@@ -68,7 +68,7 @@ class Mask:
                 self._tokens[_BEARER + bare.translate(_FOLDED)] = None
 
     def __call__(self, text: str) -> str:
-        """Return the text with *** in place of every secret."""
+        """Return the text with `***` in place of every secret."""
         pieces: list[str] = []
         start = 0
         for first, end in self.spans(text):
