@@ -21,7 +21,7 @@ from io import StringIO
 from pathlib import Path
 
 import attrs
-from providerkit_koala import Koala
+from providerkit_koala import Koala, plugin
 
 import providerkit
 
@@ -65,7 +65,7 @@ def is_as_told(told, printed):
 def run_page(path):
     """Run the examples of a page in one namespace; they speak of koala.sh, and here they meet its sandbox."""
     names = {"__name__": "__main__"}
-    with providerkit.sandbox(Koala()) as Koala.url, asyncio.Runner() as runner:
+    with providerkit.sandbox(Koala()) as plugin.ORIGIN, asyncio.Runner() as runner:
         for block, told in examples(path.read_text("utf-8")):
             code = compile("\n" * (block.line - 1) + block.text, path, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
             printed = StringIO()

@@ -173,13 +173,14 @@ def sessions():
                     yield pytest.param(command, told, id=command)
 
 
-KNOWN = {"echo", "eval", "pass", "pip", ".venv/bin/pip", "python3"}
+KNOWN = {"echo", "eval", "pass", "pip", ".venv/bin/pip", "python3", "uv"}
 
 
 @pytest.mark.parametrize(("line", "told"), list(sessions()))
 def test_a_shell_line_runs_or_can_be_read(line, told):
     if told:
-        done = subprocess.run(line, shell=True, capture_output=True, text=True, check=False, env=environment())  # noqa: S602 - the pages are ours
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        done = subprocess.run(line, shell=True, **pipes, text=True, check=False, env=environment())  # noqa: S602 - the pages are ours
         assert is_as_told(told, done.stdout + done.stderr), done.stdout + done.stderr
     else:
         for piped, words in groupby(shlex.split(line, comments=True), lambda word: word == "|"):
@@ -191,6 +192,8 @@ def read(program, *words):
     """Read a command as the shell and click would, running nothing."""
     if words[:1] == ("-m",):
         assert importlib.util.find_spec(words[1]) is not None, words[1]
+    elif program == "uv" and "providerkit" in words:
+        read(*words[words.index("providerkit") :])
     elif not program.endswith("providerkit"):
         assert program in KNOWN
     elif words and not words[0].startswith("-"):
