@@ -17,7 +17,7 @@ from yarl import URL
 
 import providerkit
 from providerkit import EventStream, Finish, ProviderInfo, Request, hookimpl
-from providerkit.cli import answers, json_form, options, terminal
+from providerkit.cli import answers, json_form, options, standard_input, terminal
 from providerkit.cli.main import main
 from providerkit.discovery import EXTENSIONS
 from providerkit.messages import FEATURES, OPTIONS
@@ -109,20 +109,27 @@ async def test_an_input_that_is_not_open_for_reading_is_none():
     assert await process.communicate() == (said("hi").encode(), b"")
 
 
+@attrs.define
 class Failing:
     """An input of which the system can't read."""
 
+    number: int
     buffer = property(lambda self: self)
 
     def isatty(self):
         return False
 
     def read(self):
-        raise OSError(errno.EIO, "Input/output error")
+        raise OSError(self.number, os.strerror(self.number))
+
+
+def test_such_an_input_is_empty_to_whoever_reads_it(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", Failing(errno.EBADF))
+    assert standard_input.read_all() == ""
 
 
 def test_an_input_that_can_not_be_read_is_an_error(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "stdin", Failing())
+    monkeypatch.setattr(sys, "stdin", Failing(errno.EIO))
     with pytest.raises(SystemExit) as caught:
         main(["run", "-p", "koala", "hi"], prog_name="providerkit")
     told = "Error: the standard input can't be read: Input/output error. See: providerkit run --help\n"

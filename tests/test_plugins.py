@@ -472,6 +472,17 @@ def test_an_error_of_providerkit_passes_through_a_hook_as_it_is():
     assert caught.value is error
 
 
+def test_an_error_of_a_provider_that_is_not_described_yet_names_none():
+    """Its name would be asked for by the very hook that raised."""
+
+    def describe(self):
+        raise MissingAPIKey("give a key")
+
+    with pytest.raises(MissingAPIKey) as caught:
+        hooks_of(parrot(describe=hook(describe))).info  # noqa: B018 - the property asks
+    assert (str(caught.value), caught.value.provider) == ("give a key", None)
+
+
 def test_a_plugin_error_that_names_its_plugin_passes_too():
     error = PluginError("no", plugin="nest")
 
