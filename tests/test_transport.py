@@ -824,6 +824,32 @@ def test_a_loop_that_is_closed_in_mid_answer_leaves_no_connection_to_complain_of
     assert [word for word in ("Unclosed connection", "Unclosed response", "pa55word", KEY) if word in said] == []
 
 
+@pytest.mark.filterwarnings("ignore:[Uu]nclosed:ResourceWarning")  # of what can be closed on its own loop alone
+def test_an_answer_whose_loop_is_closed_closes_its_connection():
+    connections = Connections(Limits())
+    loop = asyncio.new_event_loop()
+    with serve_elsewhere(OPEN) as server:
+        sending = NetworkTransport(connections).send(Request("GET", server.base_url))
+        loop.run_until_complete(sending.__aenter__())
+        loop.close()
+        response = sending._response
+        del sending
+        gc.collect()
+        assert response.closed
+        assert response.connection is None or response.connection._protocol is None
+        del response
+        gc.collect()
+
+
+async def test_an_answer_that_is_left_twice_is_left_once():
+    async with serve(OPEN) as server:
+        sending = NetworkTransport(Connections(Limits())).send(Request("GET", server.base_url))
+        await sending.__aenter__()
+        for _ in range(2):
+            await sending.__aexit__(asyncio.CancelledError, None, None)
+        assert sending._response is None
+
+
 async def test_an_answer_that_is_forgotten_in_the_middle_closes_its_connection():
     connections = Connections(Limits())
     async with serve(OPEN) as server:
