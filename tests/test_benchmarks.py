@@ -29,7 +29,7 @@ class Here(bench.Bench):
         return result and vars(result)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def base_url():
     with bench.upstream(None) as url:
         yield url
