@@ -26,7 +26,7 @@ from rich.console import Console
 from screens import Terminal, seen
 
 import providerkit
-from providerkit import Reply, TextDelta
+from providerkit import Reply, TextDelta, cli
 from providerkit.cli import answers, rendering
 from providerkit.cli import terminal as cli_terminal
 from providerkit.cli.screen import last_rows, uninterrupted
@@ -298,12 +298,31 @@ def test_an_interrupt_in_the_middle_of_drawing_loses_nothing(write):
     assert visible(came) - visible("".join(output.lines)) == Counter()
 
 
-def test_an_interrupt_waits_until_a_drawing_is_whole():
+@contextmanager
+def handled_by(handler):
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+        assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(
+    "handler", [signal.default_int_handler, cli._interrupt], ids=["Python's", "the command line's"]
+)
+def test_an_interrupt_waits_until_a_drawing_is_whole(handler):
     output = Output(interrupted=1, interrupt=lambda: signal.raise_signal(signal.SIGINT))
-    with pytest.raises(KeyboardInterrupt):
+    with handled_by(handler), pytest.raises(KeyboardInterrupt):
         draw(output, ["one\n\ntwo"])
     assert output.lines == ["one", "", "two"]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupt_that_is_ignored_stays_so():
+    output = Output(interrupted=1, interrupt=lambda: signal.raise_signal(signal.SIGINT))
+    with handled_by(signal.SIG_IGN):
+        draw(output, ["one\n\ntwo"])
+    assert output.lines == ["one", "", "two"]
 
 
 def test_a_second_interrupt_does_not_wait():

@@ -27,22 +27,23 @@ _ECHO = 3  # columns that are left free, for what the terminal itself writes: "^
 @contextmanager
 def uninterrupted() -> Iterator[None]:
     """Put off an interrupt until the end, so that nothing is drawn by halves; a second one does not wait."""
-    if current_thread() is not main_thread() or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    handler = signal.getsignal(signal.SIGINT)  # the command line has one of its own
+    if current_thread() is not main_thread() or not callable(handler):
         yield
         return
     interrupts = []
 
     def put_off(number: int, frame: object) -> None:
         interrupts.append(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, handler)
 
     signal.signal(signal.SIGINT, put_off)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    if interrupts:
-        raise KeyboardInterrupt
+        signal.signal(signal.SIGINT, handler)
+    for number in interrupts:
+        handler(number, None)
 
 
 class Screen:
