@@ -23,7 +23,8 @@ PROMPT = "Why is the sky blue?"
 
 def output(*command):
     """Run a command far from the checkout's own files, and give what it prints."""
-    done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    done = subprocess.run(command, cwd="/", **pipes, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -80,7 +80,8 @@ def install(where, name, code):
 def python(*arguments, path=()):
     """Run Python with these folders beside what is installed, and give what it prints."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))}
-    done = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False)
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    done = subprocess.run([sys.executable, *arguments], env=environment, **pipes, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 
