@@ -96,6 +96,31 @@ NOT_UTF8 = (
 )
 
 
+def test_a_note_says_what_is_waited_for_and_the_input_is_read(monkeypatch):
+    reading, writing = os.pipe()
+    notes = []
+
+    def write(note):
+        notes.append(note)
+        os.write(writing, b"Read this.")
+        os.close(writing)
+
+    monkeypatch.setattr(standard_input, "PATIENCE", 0)
+    monkeypatch.setattr(standard_input, "complain", write)
+    with os.fdopen(reading) as pipe:
+        monkeypatch.setattr("sys.stdin", pipe)
+        assert (standard_input.read_all(), len(notes)) == ("Read this.", 1)
+
+
+async def test_a_pipe_that_nobody_closes_is_waited_for_and_a_note_says_so():
+    process = await start("run", "-p", "koala", "--sandbox", "Hello", stdin=asyncio.subprocess.PIPE)
+    said = await process.stderr.readline()
+    assert said == b"Waiting for the standard input to end; if there is none to come, add < /dev/null.\n"
+    output, errors = await process.communicate(b"Read this.")
+    assert (process.returncode, errors) == (0, b"")
+    assert b"Read this.\\n\\nHello" in output
+
+
 def test_bytes_that_are_not_utf8_are_reported():
     asked = call("run", "-p", "koala", "--sandbox", "hi", stdin=b"caf\xe9")
     assert asked == (0, said("caf\ufffd\n\nhi"), NOT_UTF8)

@@ -6,12 +6,15 @@ Bytes that are not UTF-8 become U+FFFD, and a note says so: silently, a file in 
 from __future__ import annotations
 
 import errno
+import select
 import sys
 from contextlib import suppress
 
 import click
 
 from .terminal import complain
+
+PATIENCE = 1.0  # seconds that nothing may come before a note says what is waited for
 
 
 def is_typed() -> bool:
@@ -22,11 +25,22 @@ def is_typed() -> bool:
 def read_all() -> str:
     """Return all of the input; "" if there is none, or if it is not open for reading, as `nohup` leaves it."""
     try:
+        _note_a_wait()
         return _decode(sys.stdin.buffer.read() if sys.stdin is not None else b"")
     except OSError as error:
         if error.errno == errno.EBADF:
             return ""
         raise click.UsageError(f"the standard input can't be read: {error.strerror}") from None
+
+
+def _note_a_wait() -> None:
+    """Say that the input is waited for if none has come for a while: a pipe that nobody closes never ends."""
+    try:
+        ready, _, _ = select.select([sys.stdin], [], [], PATIENCE)
+    except (OSError, ValueError, TypeError):  # it is not a file of the system, or the system can't be asked
+        return
+    if not ready:
+        complain("Waiting for the standard input to end; if there is none to come, add < /dev/null.")
 
 
 def read_line() -> str:
