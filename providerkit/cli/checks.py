@@ -37,7 +37,8 @@ from ..plugins.discovery import (
     metadata_of,
 )
 from ..plugins.loading import EXTENSIONS_VARIABLE, find_provider, load
-from ..wire.requests import Request, mask_of
+from ..wire import mask_of
+from ..wire.requests import Request
 from .options import told
 
 CORE = "providerkit-core"

@@ -17,7 +17,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import ConfigurationError
-from ..wire.requests import mask_of
+from ..wire import mask_of
 from ..wire.secrets import Secret
 
 if TYPE_CHECKING:

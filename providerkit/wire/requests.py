@@ -12,10 +12,8 @@ import orjson
 
 from ..errors import Argument, InvalidOption, PluginError
 from .headers import UNSENDABLE, Headers, checked_headers
-from .masks import Mask
 from .secrets import Secret, shown_url, shown_url_value, shown_value
 
-mask_of = Mask  # what a module of the core asks for that has secrets and a text
 _JSON = checked_headers({"Content-Type": "application/json"})
 
 

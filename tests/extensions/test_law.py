@@ -28,4 +28,4 @@ def test_an_extension_uses_public_names_only(path):
 
 def test_a_private_name_would_be_found():
     assert names_of_the_core("from ..wire import mask_of\nfrom .cassettes import read\nimport os") == {"mask_of"}
-    assert names_of_the_core("from providerkit.wire.requests import mask_of\nfrom os import path") == {"mask_of"}
+    assert names_of_the_core("from providerkit.wire import mask_of\nfrom os import path") == {"mask_of"}
