@@ -202,7 +202,7 @@ class _HeadFirst:
         except Exception as error:  # noqa: BLE001 - whatever it is, aiohttp itself handles it
             self._failure = error
             self._protocol._parser = self  # type: ignore[assignment]  # to raise it
-            asyncio.get_running_loop().call_soon(self._protocol.data_received, b"")
+            asyncio.get_running_loop().call_soon(self._protocol.data_received, b"\0")  # 3.13 passes over b""
             return []
         return list(messages)
 
