@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from packages import forget
-from providerkit_koala import Koala
+from providerkit_koala import Koala, plugin
 
 import providerkit
 
@@ -16,7 +16,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 @pytest.fixture
 def _koala_is_its_sandbox(monkeypatch):
     with providerkit.sandbox("koala") as base_url:
-        monkeypatch.setattr(Koala, "url", base_url)
+        monkeypatch.setattr(plugin, "ORIGIN", base_url)
         monkeypatch.setattr(Koala, "api_endpoint", f"{base_url}/api/gpt/")
         forget()  # what koala said of itself before
         yield

@@ -72,7 +72,7 @@ async def test_the_example_runs_from_top_to_bottom():
         "chat": [f"{sandboxed(hello + brief)}\n\n<small>stop · gpt-4o-mini</small>"],
         "chat-again": [f"{turns}\n\n**user**\n\n{again}\n\n**assistant**\n\n{sandboxed(again + brief, turns=2)}"],
         "many": [f'["{sandboxed(sky)}",\n "{sandboxed("And at night?")}"]'],
-        "errors": ["koala does not serve 'temperature'; see who does: providerkit providers --supports temperature\n"],
+        "errors": ["koala does not serve temperature; see who does: providerkit providers --supports temperature\n"],
         "stop": [],
     }
 
