@@ -51,7 +51,7 @@ class View(Protocol):
 
 
 class Patience:
-    """Tell a person why an answer takes its time."""
+    """Tell a person why an answer is slow to arrive."""
 
     def __init__(self, note: Callable[[str], None]) -> None:
         self._note = note

@@ -22,7 +22,7 @@ def history_file() -> Path:
 def line_editing() -> Iterator[Callable[[str], str]]:
     """Edit lines, with those of earlier times at hand; yields what remembers a line, and returns it.
 
-    A file that can't be used is no reason not to talk.
+    A file that can't be used doesn't stop the chat.
     """
     try:
         import readline  # Windows has none

@@ -30,7 +30,7 @@ class Commands(click.Group):
     """
 
     def main(self, *arguments: Any, **options: Any) -> NoReturn:
-        """Run a command and exit; a reader that has closed the pipe has seen enough, which is no error."""
+        """Run a command and exit; a reader that has closed the pipe has seen enough, which isn't an error."""
         with suppress(AttributeError):  # the output may be closed
             sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # or be no TextIOWrapper
         try:

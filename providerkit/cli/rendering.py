@@ -164,7 +164,7 @@ def _markdown(text: str) -> Markdown:
 
 
 def _visible(text: str) -> Counter[str]:
-    """Count the characters that are no markup."""
+    """Count the characters that aren't markup."""
     return Counter(character for character in text if character.isalnum() or character > "\x7f")
 
 

@@ -143,7 +143,7 @@ class Answer:
         return complete(error, self._target, self._head)
 
     async def _explained(self, error: ProviderKitError) -> ProviderKitError:
-        """Complete an error; ask the provider what a body means that is no chat answer, though its status is good."""
+        """Complete an error; ask the provider what a body means that isn't a chat answer, though its status is good."""
         if self._start is None or not isinstance(error, (UnexpectedContent, StreamTruncated)):
             return complete(error, self._target, self._head)
         self._watch.settle()

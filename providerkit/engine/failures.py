@@ -28,7 +28,7 @@ from .proxies import socks_errors
 
 
 def readable(words: str) -> str:
-    """Put U+FFFD for bytes that are no UTF-8: aiohttp's halves of pairs for them can't be printed."""
+    """Put U+FFFD for bytes that aren't UTF-8: aiohttp's halves of pairs for them can't be printed."""
     return words.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 

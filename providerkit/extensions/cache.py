@@ -266,7 +266,7 @@ def _default_folder(environment: Mapping[str, str] = os.environ) -> Path:
         raise ConfigurationError(f"the cache has no folder: this user has no home directory; {_WAY_OUT}") from None
 
 
-_WAY_OUT = "name a file, as in Cache('/tmp/answers.sqlite'), or set XDG_CACHE_HOME to a folder"
+_WAY_OUT = "name a file, as in Cache('answers.sqlite'), or set XDG_CACHE_HOME to a folder"
 
 
 class CachingTransport(TransportWrapper):

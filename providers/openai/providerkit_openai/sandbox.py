@@ -1,4 +1,4 @@
-"""An imitation of the chat-completions wire on loopback, for demonstrations and tests. It is no model.
+"""An imitation of the chat-completions wire on loopback, for demonstrations and tests. It isn't a model.
 
 It repeats what it was asked, word by word, and counts words as tokens. It calls the tools
 whose names it is told, answers by the schema it is given, stops at `stop` and after
